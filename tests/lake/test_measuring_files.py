@@ -1,0 +1,367 @@
+"""Small hand-made experiments: what counts, when, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pandas as pd
+import pytest
+
+from tests.example import FILES, OnFiles
+from toolkit.errors import DataError, NotEnoughData, SpecError
+from toolkit.lake.tables import Lake
+from toolkit.settings import Settings
+from toolkit.steps.measure import measure
+from toolkit.steps.workspace import Spec, Workspace
+
+AT = pd.Timestamp("2026-01-01T00:00:00Z")
+
+
+def measured(path, as_of=date(2026, 1, 31)):
+    home = str(path.parent / "lake")
+    return measure(Workspace(Settings(lift_home=home), Lake(home)), Spec.read(path), as_of=as_of)
+
+
+def sums(found, metric="revenue"):
+    (lift,) = [each for each in found.lifts if each.metric == metric and each.breakdown is None]
+    return {arm: mean * found.customers[arm] for arm, mean in lift.means.items()}
+
+
+def status(found, name):
+    return next(check.status for check in found.checks if check.name == name)
+
+
+def order(customer, at, amount, order_id, **more):
+    return {
+        "event_id": f"x{order_id}{at}",
+        "id": customer,
+        "name": "Order Completed",
+        "timestamp": at,
+        "amount": amount,
+        "currency": "USD",
+        "order_id": order_id,
+    } | more
+
+
+@pytest.fixture
+def case(tmp_path):
+    return OnFiles(tmp_path)
+
+
+def only(case, *rows):
+    case.events = pd.DataFrame(rows)
+    return case.write()
+
+
+def test_csv_and_parquet_say_the_same(case, tmp_path):
+    parquet = measured(case.write())
+    csv = measured(case.write(csv=True))
+    assert parquet.lifts == csv.lifts
+    assert parquet.checks == csv.checks
+
+
+def test_a_folder_of_parts_is_one_table(case):
+    path = case.write()
+    parts = path.parent / "parts"
+    parts.mkdir()
+    whole = measured(path)
+    case.events.iloc[:10].to_parquet(parts / "events_1.parquet")
+    case.events.iloc[10:].to_parquet(parts / "events_2.parquet")
+    path.write_text(case.spec.replace("events: {source: files}", "events: {source: files, path: parts}"))
+    assert measured(path).lifts == whole.lifts
+
+
+def test_only_events_from_assignment_until_the_date_and_within_the_window_count(case):
+    case.spec = FILES.replace("value: amount}", "value: amount, window: 14d}")
+    second = pd.Timedelta(seconds=1)
+    found = measured(
+        only(
+            case,
+            order("c0", AT - second, 1, "before"),
+            order("c0", AT, 10, "at"),
+            order("c0", AT + pd.Timedelta(days=14) - second, 100, "last"),
+            order("c0", AT + pd.Timedelta(days=14), 1000, "after the window"),
+        )
+    )
+    assert sums(found)["treatment"] == pytest.approx(110)
+    found = measured(case.folder / "experiment.yml", as_of=date(2026, 1, 10))
+    assert sums(found)["treatment"] == pytest.approx(10)
+
+
+def test_the_date_ends_in_the_experiments_time_zone(case):
+    case.spec = FILES.replace("end: 2026-02-01", "end: 2026-02-01\ntimezone: America/New_York")
+    case.assignments["assigned_at"] = AT + pd.Timedelta(hours=6)
+    path = only(case, order("c0", pd.Timestamp("2026-01-11T04:30:00Z"), 10, "late evening of the tenth"))
+    assert sums(measured(path, as_of=date(2026, 1, 10)))["treatment"] == pytest.approx(10)
+    assert sums(measured(path, as_of=date(2026, 1, 9)))["treatment"] == pytest.approx(0)
+
+
+def test_an_order_counts_once_however_often_it_arrives(case):
+    one = order("c0", AT + pd.Timedelta(days=1), 10, "o1")
+    found = measured(only(case, one, one | {"event_id": "again", "timestamp": AT + pd.Timedelta(days=2)}, one))
+    assert sums(found)["treatment"] == pytest.approx(10)
+    assert status(found, "duplicate_orders") == "fail"
+
+
+def test_refunds_are_taken_off_their_orders_wholly_partly_and_late(case):
+    day = pd.Timedelta(days=1)
+    found = measured(
+        only(
+            case,
+            order("c0", AT + day, 100, "whole"),
+            order("c0", AT + 5 * day, 100, "whole", name="Order Refunded", event_id="r1"),
+            order("c2", AT + day, 100, "partly"),
+            order("c2", AT + 29 * day, 30, "partly", name="Order Refunded", event_id="r2"),
+            order("c4", AT + 2 * day, 7, None, name="Order Refunded", event_id="r3"),
+            order("c6", AT - 9 * day, 50, "long ago"),
+            order("c6", AT + day, 50, "long ago", name="Order Refunded", event_id="r4"),
+        )
+    )
+    assert sums(found)["treatment"] == pytest.approx(100 - 100 + 100 - 30 - 7)
+    assert sums(found, "purchase_rate")["treatment"] == pytest.approx(2)
+
+
+def test_a_lookback_knows_nothing_that_came_after_assignment(case):
+    case.spec = FILES.replace("value: amount}", "value: amount, covariates: [{lookback: 30d}]}")
+    day = pd.Timedelta(days=1)
+    rows = [order(f"c{n}", AT - (1 + n % 9) * day, 10.0 + n, f"p{n}") for n in range(40)]
+    rows += [order(f"c{n}", AT + day, 10.0 + n, f"o{n}") for n in range(0, 80, 3)]
+    before = measured(only(case, *rows))
+    refunds = [order(f"c{n}", AT + 2 * day, 10.0 + n, f"p{n}", name="Order Refunded", event_id=f"r{n}") for n in range(9)]
+    after = measured(only(case, *rows, *refunds))
+    adjusted = [next(lift.adjusted for lift in found.lifts if lift.adjusted) for found in (before, after)]
+    assert adjusted[0] == adjusted[1]
+
+
+def test_emails_are_trimmed_and_lower_cased_and_nothing_more(case):
+    case.spec = FILES.replace("timezone", "timezone").replace("cohort:", "identity: {key: email}\ncohort:")
+    case.people["id"] = [f"c{n}@x.org" for n in range(80)]
+    case.assignments["id"] = [f" C{n}@X.org " for n in range(80)]
+    path = only(
+        case,
+        order("c0@x.ORG", AT + pd.Timedelta(days=1), 10, "o1"),
+        order("c0+tag@x.org", AT + pd.Timedelta(days=1), 1000, "o2"),
+    )
+    assert sums(measured(path))["treatment"] == pytest.approx(10)
+
+
+def test_whole_number_ids_meet_their_texts(case):
+    case.assignments["id"] = range(80)
+    case.people["id"] = range(80)
+    path = only(case, order("0", AT + pd.Timedelta(days=1), 10, "o1"))
+    assert sums(measured(path))["treatment"] == pytest.approx(10)
+
+
+def test_the_first_assignment_holds_and_crossing_withholds_the_verdict(case):
+    again = case.assignments.iloc[:10].assign(arm="treatment", assigned_at=AT + pd.Timedelta(days=3))
+    case.assignments = pd.concat([again, case.assignments])
+    found = measured(case.write())
+    assert found.customers == {"holdout": 40, "treatment": 40}
+    assert status(found, "crossover") == "fail"
+    assert found.verdict.status == "not_readable"
+
+
+def test_assignments_outside_enrolment_or_after_the_date_do_not_count(case):
+    case.assignments.loc[0, "assigned_at"] = AT - pd.Timedelta(days=1)
+    case.assignments.loc[2, "assigned_at"] = AT + pd.Timedelta(days=60)
+    case.assignments.loc[4, "assigned_at"] = AT + pd.Timedelta(days=20)
+    found = measured(case.write(), as_of=date(2026, 1, 15))
+    assert found.customers == {"holdout": 40, "treatment": 37}
+    assert any("2 assignments before start or after end" in note for note in found.notes)
+
+
+def test_a_cap_is_the_pooled_quantile_with_silent_customers_as_zeros(case):
+    case.spec = FILES.replace("value: amount}", "value: amount, cap: 0.95}")
+    found = measured(case.write())
+    spent = case.assignments.merge(case.events.groupby("id")["amount"].sum().reset_index(), how="left").fillna(
+        {"amount": 0}
+    )
+    expected = spent["amount"].quantile(0.95)
+    (lift,) = [each for each in found.lifts if each.metric == "revenue"]
+    assert lift.capped.cap == pytest.approx(expected, rel=1e-12)
+    means = spent.assign(amount=spent["amount"].clip(upper=expected)).groupby("arm")["amount"].mean()
+    assert lift.capped.absolute.value == pytest.approx(means["treatment"] - means["holdout"], rel=1e-9)
+    assert lift.decision == "capped"
+    assert lift.raw is not None
+
+
+def test_breakdowns_add_up_to_the_whole(case):
+    case.spec = FILES + "analysis: {breakdowns: [tier]}\n"
+    case.people["tier"] = ["a", "a", "b", None] * 20
+    found = measured(case.write())
+    levels = [lift for lift in found.lifts if lift.breakdown == "tier" and lift.metric == "revenue"]
+    assert {lift.level for lift in levels} == {"a", "b", "unknown"}
+    for arm in ("treatment", "holdout"):
+        assert sum(lift.customers[arm] for lift in levels) == found.customers[arm]
+        total = sum(lift.means[arm] * lift.customers[arm] for lift in levels if lift.customers[arm])
+        assert total == pytest.approx(sums(found)[arm])
+
+
+def test_customers_whose_covariate_is_unknown_are_kept(case):
+    case.spec = FILES.replace("value: amount}", "value: amount, covariates: [age]}")
+    case.people["age"] = case.people["age"].astype(float)
+    case.people.loc[::3, "age"] = None
+    found = measured(case.write())
+    (lift,) = [each for each in found.lifts if each.adjusted]
+    assert lift.adjusted.covariates == ("age", "age missing")
+    assert found.customers == {"holdout": 40, "treatment": 40}
+
+
+def test_too_few_converters_are_never_trusted(case):
+    rows = [order(f"c{n}", AT + pd.Timedelta(days=1), 5, f"o{n}") for n in range(0, 60, 2)]
+    rows.append(order("c1", AT + pd.Timedelta(days=30), None, None, name="Visited"))
+    found = measured(only(case, *rows))
+    assert {lift.trusted for lift in found.lifts} == {False}
+    assert found.verdict.status == "not_readable"
+    assert "0 customers in holdout" in found.verdict.text
+
+
+def test_targeted_customers_are_refused_and_not_reported_as_a_win(case):
+    case.spec = FILES.replace("role: primary}", "role: primary, covariates: [age]}")
+    case.assignments["arm"] = ["treatment" if age > 39 else "holdout" for age in case.people["age"]]
+    found = measured(case.write())
+    assert status(found, "balance") == "fail"
+    assert found.verdict.status == "not_readable"
+
+
+def test_unequal_arms_fail_the_sample_ratio(case):
+    case.assignments["arm"] = ["treatment"] * 60 + ["holdout"] * 20
+    found = measured(case.write())
+    assert status(found, "sample_ratio") == "fail"
+    assert found.verdict.status == "not_readable"
+
+
+def test_stale_data_fail(case):
+    case.events["timestamp"] = AT + pd.Timedelta(days=2)
+    found = measured(case.write())
+    assert status(found, "freshness") == "fail"
+
+
+def test_customers_assigned_because_they_bought_fail(case):
+    at = case.assignments.set_index("id")["assigned_at"].copy()
+    for buyer in case.events["id"][::2]:
+        at[buyer] = AT + pd.Timedelta(days=25)
+    case.assignments["assigned_at"] = case.assignments["id"].map(at)
+    case.spec = FILES.replace(", entry: rolling", "")
+    assert status(measured(case.write()), "assignment_before_outcome") == "fail"
+
+
+def test_ids_of_another_kind_fail_instead_of_measuring_nothing(case):
+    case.spec = FILES.replace("cohort: {source: files, entry: rolling}\n", "")
+    case.events["id"] = ["user_" + each for each in case.events["id"]]
+    found = measured(case.write())
+    assert status(found, "identity_match") == "fail"
+    assert found.verdict.status == "not_readable"
+
+
+def test_a_guardrail_without_any_event_yet_is_noted_and_not_refused(case):
+    case.spec = FILES + "  - {name: left, kind: conversion, event: Unsubscribed, role: guardrail, harm: increase}\n"
+    found = measured(case.write())
+    assert any("no event is named Unsubscribed" in note for note in found.notes)
+    assert not next(lift for lift in found.lifts if lift.metric == "left").trusted
+
+
+def test_other_columns_can_be_values(case):
+    case.spec = FILES.replace("value: amount", "value: quantity")
+    case.events["quantity"] = 2
+    found = measured(case.write())
+    assert sum(sums(found).values()) == pytest.approx(2 * len(case.events))
+
+
+REFUSED = {
+    "a missing file": (lambda case: setattr(case, "events", None), "events.parquet: no such file"),
+    "a missing column": (lambda case: setattr(case, "events", case.events.drop(columns="name")), "no column `name`; it has"),
+    "no amount to sum": (lambda case: setattr(case, "events", case.events.drop(columns="amount")), "no column `amount`"),
+    "instants without a zone": (
+        lambda case: setattr(
+            case, "events", case.events.assign(timestamp=case.events["timestamp"].dt.tz_localize(None))
+        ),
+        "column `timestamp` has no time zone",
+    ),
+    "two currencies": (
+        lambda case: setattr(case, "events", case.events.assign(currency=["USD", "EUR", "EUR"] * 9)),
+        "orders are in 2 currencies (18 in EUR, 9 in USD)",
+    ),
+    "an arm that is none": (
+        lambda case: setattr(case, "assignments", case.assignments.replace({"arm": {"holdout": "ctrl"}})),
+        "column `arm` holds 'ctrl'",
+    ),
+    "an assignment without customer": (
+        lambda case: setattr(case, "assignments", case.assignments.replace({"id": {"c3": None}})),
+        "row 4: `id` is empty",
+    ),
+    "fractional ids": (
+        lambda case: setattr(case, "events", case.events.assign(id=0.5)),
+        "column `id` is DOUBLE; identifiers must be text or whole numbers",
+    ),
+    "an amount that is no number": (
+        lambda case: setattr(case, "events", case.events.assign(amount="ten")),
+        "column `amount` is text; it must hold numbers",
+    ),
+    "an amount that is not finite": (
+        lambda case: setattr(case, "events", case.events.assign(amount=float("inf"))),
+        "row 1: `amount` 'inf' is not finite",
+    ),
+    "an empty table": (lambda case: setattr(case, "events", case.events.iloc[:0]), "has a header but no rows"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_file_that_cannot_be_used_is_refused_by_name(case, what):
+    spoil, message = REFUSED[what]
+    spoil(case)
+    with pytest.raises(DataError) as refused:
+        measured(case.write())
+    assert message in str(refused.value)
+
+
+def test_csv_rows_are_named(case):
+    case.events["timestamp"] = case.events["timestamp"].astype(str)
+    case.events.loc[4, "timestamp"] = "2026-01-05 10:00:00"
+    with pytest.raises(DataError, match=r"events\.csv: row 5: `timestamp` '2026-01-05 10:00:00' has no time zone"):
+        measured(case.write(csv=True))
+    case.events.loc[4, "timestamp"] = "soon+00:00"
+    with pytest.raises(DataError, match=r"row 5: `timestamp` 'soon\+00:00' (has no|is no)"):
+        measured(case.write(csv=True))
+
+
+def test_an_empty_file_and_one_that_is_no_table_are_refused(case):
+    path = case.write()
+    (case.folder / "events.parquet").write_bytes(b"")
+    with pytest.raises(DataError, match="the file is empty"):
+        measured(path)
+    (case.folder / "events.parquet").write_bytes(b"not a table at all")
+    with pytest.raises(DataError, match="cannot be read"):
+        measured(path)
+
+
+def test_a_stated_zone_reads_instants_without_one(case):
+    expected = measured(case.write()).lifts
+    case.events["timestamp"] = case.events["timestamp"].dt.tz_convert("Europe/Berlin").dt.tz_localize(None)
+    case.spec = FILES.replace("events: {source: files}", "events: {source: files, timezone: Europe/Berlin}")
+    assert measured(case.write()).lifts == expected
+
+
+def test_a_metric_on_an_event_that_never_occurs_is_refused_with_the_nearest_name(case):
+    case.spec = FILES.replace("event: Order Completed, role", "event: Order Complete, role")
+    with pytest.raises(SpecError, match=r"metrics\[0\] .*'Order Complete'; did you mean 'Order Completed'"):
+        measured(case.write())
+
+
+def test_a_covariate_that_is_no_column_is_refused(case):
+    case.spec = FILES.replace("value: amount}", "value: amount, covariates: [ltv]}")
+    with pytest.raises(SpecError, match=r"metrics\[1\]\.covariates \(revenue\): 'ltv' is no column .* there are"):
+        measured(case.write())
+
+
+def test_outcomes_with_two_rows_for_one_customer_are_refused(case):
+    pd.DataFrame({"id": ["c1", "c1", "c2"], "spend": [1.0, 2.0, 3.0]}).to_parquet(case.folder / "outcomes.parquet")
+    case.spec = FILES.split("events:")[0] + "outcomes: {source: files}\nmetrics: [{name: spend, kind: mean, column: spend}]\n"
+    with pytest.raises(DataError, match=r"'c1' \(2 times\)"):
+        measured(case.write())
+
+
+def test_nobody_assigned_is_said_so(case):
+    case.assignments["assigned_at"] = AT + pd.Timedelta(days=300)
+    with pytest.raises(NotEnoughData, match="nobody to measure: 80 assignments lie outside"):
+        measured(case.write())

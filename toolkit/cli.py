@@ -1,0 +1,267 @@
+"""The command `lift`: one command per step. Results go to standard output, messages to standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from toolkit.errors import SpecError, StorageError, ToolkitError
+
+if TYPE_CHECKING:
+    from toolkit.steps.workspace import Spec, Workspace
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Retention experiments whose message and on-site experience match, and what they caused.",
+)
+
+SpecPath = Annotated[str, typer.Argument(metavar="SPEC", help="The experiment file (.yml).")]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of", metavar="DATE", help="Count until the end of this date (2026-11-23); default today."
+    ),
+]
+Json = Annotated[
+    str | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write JSON to FILE; `-` is standard output, and nothing else there."
+    ),
+]
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Another seed, another simulated world.")] = 1,
+    weeks: Annotated[int, typer.Option(min=1, max=12, help="Simulated weeks.")] = 8,
+) -> None:
+    """Run the whole loop against simulated vendors and shoppers, and write readouts. Needs no account."""
+    from toolkit.demo import run_demo
+
+    with _progress() as progress:
+        told = run_demo(seed=seed, weeks=weeks, progress=progress)
+    print(told)
+
+
+@app.command()
+def check(spec: SpecPath) -> None:
+    """Say what an experiment file would do, or what is wrong with it."""
+    from toolkit.show import preview_text
+    from toolkit.steps.check import check as run
+
+    workspace, read = _open(spec)
+    print(preview_text(read.experiment, run(workspace, read)))
+
+
+@app.command()
+def design(spec: SpecPath, as_of: AsOf = None) -> None:
+    """Say how large the effects are that an experiment can find, from its cohort's own history."""
+    from toolkit.show import design_text
+    from toolkit.steps.design import design as run
+
+    workspace, read = _open(spec)
+    print(design_text(run(workspace, read, as_of=_date(as_of))))
+
+
+@app.command()
+def assign(spec: SpecPath) -> None:
+    """Assign new customers of the cohort to arms; who is assigned stays so."""
+    from toolkit.show import assigned_text
+    from toolkit.steps.assign import assign as run
+
+    workspace, read = _open(spec)
+    with _progress() as progress:
+        done = run(workspace, read, progress=progress)
+    print(assigned_text(read.experiment, done))
+
+
+@app.command()
+def push(
+    spec: SpecPath,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write; without it the plan is shown and nothing changes.")
+    ] = False,
+    allow_removals: Annotated[
+        int,
+        typer.Option(metavar="N", help="Let N memberships end even if that is a large part of a segment."),
+    ] = 0,
+    as_json: Json = None,
+) -> None:
+    """Show what would change in LaunchDarkly; with --apply do it, read it back, and release the messages."""
+    from toolkit.show import plan_record, plan_text, pushed_text
+    from toolkit.steps.push import open_launchdarkly, plan_push
+    from toolkit.steps.push import push as run
+
+    workspace, read = _open(spec)
+    with open_launchdarkly(workspace, read) as client:
+        plan = plan_push(workspace, read, client)
+        if as_json:
+            _write_json(as_json, plan_record(plan, read.experiment))
+        if as_json != "-":
+            print(plan_text(plan, read.experiment, applied=apply))
+        if not apply:
+            return
+        with _progress() as progress:
+            done = run(workspace, read, client, plan, allow_removals=allow_removals, progress=progress)
+    if as_json != "-":
+        print(pushed_text(done))
+    if done.refused:
+        raise typer.Exit(3)
+
+
+@app.command()
+def pull(spec: SpecPath) -> None:
+    """Bring new events into the lake."""
+    from toolkit.show import pulled_text
+    from toolkit.steps.pull import pull as run
+
+    workspace, read = _open(spec)
+    with _progress() as progress:
+        done = run(workspace, read, progress=progress)
+    print(pulled_text(done))
+
+
+@app.command()
+def measure(spec: SpecPath, as_of: AsOf = None, as_json: Json = None) -> None:
+    """Measure what the experiment caused. Exit status 1 where a check forbids a verdict."""
+    from toolkit.readout.record import record_of
+    from toolkit.steps.measure import measure as run
+
+    workspace, read = _open(spec)
+    found = run(workspace, read, as_of=_date(as_of))
+    record = record_of(read.experiment, found, spec_digest=read.digest)
+    if as_json:
+        _write_json(as_json, record)
+    if as_json != "-":
+        from toolkit.show import record_text
+
+        print(record_text(record))
+    raise typer.Exit(int(record["verdict"]["status"] == "not_readable"))
+
+
+@app.command()
+def readout(spec: SpecPath, as_of: AsOf = None) -> None:
+    """Measure and write the page, the notebook and the record of one experiment."""
+    from toolkit.readout.index import write_index
+    from toolkit.steps.readout import readout as run
+
+    workspace, read = _open(spec)
+    record, page = run(workspace, read, as_of=_date(as_of))
+    write_index(workspace.reports)
+    print(page)
+    raise typer.Exit(int(record["verdict"]["status"] == "not_readable"))
+
+
+@app.command()
+def weekly(
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="The folder of experiment files.")
+    ] = "experiments",
+    as_of: AsOf = None,
+) -> None:
+    """Pull, measure and publish every experiment of a folder, and the index of all."""
+    from toolkit.show import outcomes_text
+    from toolkit.steps.readout import weekly as run
+    from toolkit.steps.workspace import Workspace
+
+    workspace = Workspace.open()
+    with _progress() as progress:
+        outcomes = run(workspace, folder, as_of=_date(as_of), progress=progress)
+    print(outcomes_text(outcomes, workspace.reports))
+    raise typer.Exit(max(each.exit_status for each in outcomes))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def sandbox(
+    context: typer.Context,
+    seed: Annotated[int, typer.Option(help="Another seed, another simulated world.")] = 1,
+    weeks: Annotated[
+        int, typer.Option(min=0, max=12, help="Weeks to live through first, as the demo does.")
+    ] = 0,
+) -> None:
+    """Serve simulated vendors and shoppers; with `-- COMMAND …` run COMMAND against them, then stop."""
+    from toolkit.demo import serve
+
+    raise typer.Exit(serve(context.args, seed=seed, weeks=weeks))
+
+
+def main() -> NoReturn:
+    """Run the command line; a user's mistake ends in one clear message and an exit status, not a traceback."""
+    try:
+        app(standalone_mode=True)
+    except ToolkitError as wrong:
+        _fail(wrong)
+    except OSError as refused:
+        _fail(StorageError(f"{refused.filename or 'the system'}: {refused.strerror or refused}"))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _fail(wrong: ToolkitError) -> NoReturn:
+    print(f"lift: {wrong}", file=sys.stderr)
+    sys.exit(wrong.exit_status)
+
+
+def _open(path: str) -> tuple[Workspace, Spec]:
+    from toolkit.steps.workspace import Spec, Workspace
+
+    return Workspace.open(), Spec.read(path)
+
+
+def _date(value: str | None) -> date | None:
+    if value is None:
+        return None
+    try:
+        return datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
+    except ValueError:
+        raise SpecError(f"--as-of {value}: is no date; write it as 2026-11-23") from None
+
+
+def _write_json(target: str, record: dict[str, Any]) -> None:
+    from toolkit.readout.record import as_json
+
+    if target == "-":
+        sys.stdout.write(as_json(record))
+        return
+    try:
+        Path(target).write_text(as_json(record), encoding="utf-8")
+    except OSError as refused:
+        raise StorageError(f"{target}: cannot be written: {refused.strerror}") from None
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show what long work is at, on standard error, where somebody is watching."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        tasks: dict[str, Any] = {}
+
+        def tell(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=of or None)
+            shown.update(tasks[what], completed=done, total=of or None)
+
+        yield tell
+
+
+if __name__ == "__main__":
+    main()

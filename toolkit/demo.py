@@ -1,0 +1,179 @@
+"""The demo: the whole loop against the sandbox, week after week, with the truth beside the measurement."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import SpecError
+from toolkit.lake.tables import Lake
+from toolkit.readout.record import as_json
+from toolkit.sandbox import PROGRAMS, Sandbox
+from toolkit.settings import Settings
+from toolkit.steps.assign import assign
+from toolkit.steps.pull import pull
+from toolkit.steps.push import Pushed, open_launchdarkly, plan_push, push
+from toolkit.steps.readout import keep, record
+from toolkit.steps.workspace import Spec, Workspace
+
+__all__ = ["Truth", "live_weeks", "run_demo", "serve", "truths", "workspace_of"]
+
+Progress = Callable[[str, int, int], None]
+METRICS_KNOWN = ("purchase_rate", "revenue", "aov", "unsubscribe_rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A metric's true effect per assigned customer beside what was measured."""
+
+    experiment: str
+    arm: str
+    metric: str
+    true: float
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def covered(self) -> bool | None:
+        """Return whether the interval holds the truth; None where there is no interval."""
+        return None if self.low is None or self.high is None else self.low <= self.true <= self.high
+
+
+def specs_of_the_demo(folder: str | Path = "experiments") -> list[Spec]:
+    """Return the experiments of `folder` that the sandbox's shoppers take part in.
+
+    Raises:
+        SpecError: there are none, or one of them is wrong.
+    """
+    found = [Spec.read(path) for path in sorted(Path(folder).glob("*.yml"))]
+    known = [spec for spec in found if spec.experiment.key in PROGRAMS]
+    if not known:
+        raise SpecError(f"{folder}: none of the demo's experiments ({', '.join(PROGRAMS)}) is here; run it in the project's folder")
+    return known
+
+
+def workspace_of(box: Sandbox, home: Path, reports: Path) -> Workspace:
+    """Return a workspace that talks to `box`, at its simulated present."""
+    said: dict[str, Any] = {name.lower(): value for name, value in box.environment().items()}
+    return Workspace.open(Settings(**(said | {"lift_home": str(home), "lift_reports": reports})))
+
+
+def live_weeks(
+    box: Sandbox,
+    specs: Sequence[Spec],
+    home: Path,
+    reports: Path,
+    *,
+    weeks: int,
+    progress: Progress = lambda *_: None,
+) -> list[dict[str, dict[str, Any]]]:
+    """Run assign, push, (shoppers live a week,) pull and measure every week; return each week's records."""
+    looks = []
+    for week in range(weeks):
+        workspace = workspace_of(box, home, reports)
+        for spec in specs:
+            progress("assign and push", week * len(specs) + specs.index(spec), weeks * len(specs))
+            assign(workspace, spec)
+            push_now(workspace, spec)
+        progress("simulated weeks", week, weeks)
+        box.advance(7)
+        workspace = workspace_of(box, home, reports)
+        found = {}
+        for spec in specs:
+            pull(workspace, spec)
+            found[spec.experiment.key] = record(workspace, spec, as_of=last_day(box))
+            keep(workspace, found[spec.experiment.key])
+        looks.append(found)
+    progress("assign and push", weeks * len(specs), weeks * len(specs))
+    progress("simulated weeks", weeks, weeks)
+    return looks
+
+
+def push_now(workspace: Workspace, spec: Spec) -> Pushed:
+    """Plan and apply."""
+    with open_launchdarkly(workspace, spec) as client:
+        return push(workspace, spec, client, plan_push(workspace, spec, client))
+
+
+def last_day(box: Sandbox) -> date:
+    """Return the last whole simulated day."""
+    return (box.now - timedelta(seconds=1)).date()
+
+
+def truths(box: Sandbox, workspace: Workspace, spec: Spec, found: dict[str, Any]) -> list[Truth]:
+    """Return, for every metric and arm, the true effect on the customers assigned, and what `found` says."""
+    experiment = spec.experiment
+    ledger = [
+        (row["id"], row["arm"], row["assigned_at"])
+        for row in workspace.lake.read("assignments", experiment=experiment.key).to_pylist()
+    ]
+    end = experiment.end_of(date.fromisoformat(found["as_of"]))
+    out = []
+    for lift in found["lifts"]:
+        if lift["breakdown"] is not None or lift["metric"] not in METRICS_KNOWN:
+            continue
+        metric = next(each for each in experiment.metrics if each.name == lift["metric"])
+        true = box.truth(experiment.key, metric.name, ledger, end, arm=lift["arm"], window=metric.window)
+        block = lift[lift["decision"]]
+        ends = block["absolute"] if block else {"value": None, "low": None, "high": None}
+        out.append(
+            Truth(experiment.key, lift["arm"], metric.name, true, ends["value"], ends["low"], ends["high"])
+        )
+    return out
+
+
+def run_demo(*, seed: int, weeks: int, progress: Progress) -> str:
+    """Run the demo and return what to print: where the reports are, and truth beside measurement."""
+    from toolkit.readout.index import write_index
+    from toolkit.readout.render import publish
+    from toolkit.show import truths_text
+
+    settings, specs = Settings.read(), specs_of_the_demo()
+    home, reports = Path(settings.lift_home) / "demo", settings.lift_reports
+    shutil.rmtree(home, ignore_errors=True)
+    for spec in specs:
+        shutil.rmtree(reports / spec.experiment.key, ignore_errors=True)
+    with Sandbox(seed=seed) as box:
+        looks = live_weeks(box, specs, home, reports, weeks=weeks, progress=progress)
+        for found in looks[:-1]:
+            for key, each in found.items():
+                folder = reports / key / each["as_of"]
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "readout.json").write_text(as_json(each), encoding="utf-8")
+        pages = []
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            for at, page in enumerate(pool.map(lambda each: publish(each, reports), looks[-1].values())):
+                progress("readouts", at + 1, len(specs))
+                pages.append(page)
+        workspace = workspace_of(box, home, reports)
+        known = [each for spec in specs for each in truths(box, workspace, spec, looks[-1][spec.experiment.key])]
+    index = write_index(reports)
+    return truths_text(known, looks[-1], [index, *pages])
+
+
+def serve(command: Sequence[str], *, seed: int, weeks: int, port: int = 0) -> int:
+    """Serve the sandbox; run `command` against it, or wait until interrupted; return an exit status."""
+    settings = Settings.read()
+    home, reports = Path(settings.lift_home) / "sandbox", settings.lift_reports
+    with Sandbox(seed=seed, port=port) as box:
+        if weeks:
+            shutil.rmtree(home, ignore_errors=True)
+            live_weeks(box, specs_of_the_demo(), home, reports, weeks=weeks)
+        variables = box.environment() | {"LIFT_HOME": str(home.resolve()), "LIFT_REPORTS": str(reports.resolve())}
+        if command:
+            return subprocess.run(command, env=os.environ | variables, check=False).returncode  # noqa: S603 (the user's own command)
+        for name, value in variables.items():
+            print(f"export {name}={value}", flush=True)  # noqa: T201
+        try:
+            box.wait()
+        except KeyboardInterrupt:
+            return 0
+    return 0

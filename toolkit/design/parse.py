@@ -1,0 +1,161 @@
+"""From the text of an experiment file to an Experiment, or to errors that say line, field and mend."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from toolkit.design.experiment import Experiment
+from toolkit.errors import SpecError
+
+__all__ = ["parse_experiment"]
+
+_MENDS = {
+    "missing": "is missing",
+    "string_pattern_mismatch": "{input!r} has a form that is not allowed ({pattern})",
+    "literal_error": "{input!r} is not known; use {expected}",
+    "greater_than": "{input} must be greater than {gt}",
+    "greater_than_equal": "{input} must be at least {ge}",
+    "less_than": "{input} must be less than {lt}",
+    "less_than_equal": "{input} must be at most {le}",
+    "union_tag_invalid": "kind {tag!r} is not known; use {expected_tags}",
+    "union_tag_not_found": "`kind` is missing; use conversion, mean or ratio",
+    "model_type": "{input!r} must be a mapping (`key: value`)",
+    "model_attributes_type": "{input!r} must be a mapping (`key: value`)",
+    "dict_type": "{input!r} must be a mapping (`key: value`)",
+    "tuple_type": "{input!r} must be a list (`- item`)",
+    "too_short": "needs at least {min_length} of them",
+}
+
+
+def parse_experiment(text: str, source: str) -> Experiment:
+    """Return the experiment that the YAML `text` describes; `source` is its file's name, for errors.
+
+    Raises:
+        SpecError: with a line for each problem, as `file:line: field: what is wrong and how to mend it`.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is None:
+            raise SpecError(f"{source}: the file is empty; an experiment file starts with `key:`")
+        doubled = [f"{source}:{line}: {path}: is written twice; keep one" for line, path in _doubled(root)]
+        if doubled:
+            raise SpecError("\n".join(doubled))
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as wrong:
+        mark = wrong.problem_mark or wrong.context_mark
+        where = f":{mark.line + 1}" if mark else ""
+        raise SpecError(f"{source}{where}: this is not YAML: {wrong.problem or wrong.context}") from None
+    except (yaml.YAMLError, ValueError) as wrong:
+        raise SpecError(f"{source}: this is not YAML: {wrong}") from None
+    if not isinstance(content, dict):
+        raise SpecError(f"{source}: must be a mapping; an experiment file starts with `key:`")
+    try:
+        return Experiment.model_validate(content)
+    except ValidationError as wrong:
+        raise SpecError("\n".join(_lines(wrong, root, source))) from None
+
+
+def _lines(wrong: ValidationError, root: yaml.Node, source: str) -> Iterator[str]:
+    seen = set()
+    for each in wrong.errors(include_url=False):
+        where = [step for step in each["loc"] if not (isinstance(step, str) and step in _TAGS)]
+        for text in _words(each, where):
+            if not where and ": " in text:  # raised for the whole: the text names its field
+                field, said = text.split(": ", 1)
+                steps: list[int | str] = _steps(field)
+            else:
+                field, said, steps = _path(where), text, where
+            line = f"{source}:{_line(root, steps)}: {field}: {said}"
+            if line not in seen:
+                seen.add(line)
+                yield line
+
+
+_TAGS = {"constrained-str", "conversion", "mean", "ratio", "str", "Lookback"}
+
+
+def _words(each: Any, where: Sequence[int | str]) -> list[str]:
+    kind, given = each["type"], each.get("input")
+    if kind == "value_error":
+        return str(each["ctx"]["error"]).split("\n")
+    if kind == "extra_forbidden":
+        known = sorted(_known_keys(Experiment, where[:-1]))
+        close = difflib.get_close_matches(str(where[-1]), known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(known)}"
+        return [f"unknown key; {hint}"]
+    if kind in _MENDS:
+        return [_MENDS[kind].format(**{"input": given, **each.get("ctx", {})})]
+    return [f"{each['msg'][0].lower()}{each['msg'][1:]} (it is {given!r})"]
+
+
+def _path(where: Sequence[int | str]) -> str:
+    said = ""
+    for step in where:
+        said += f"[{step}]" if isinstance(step, int) else f".{step}" if said else step
+    return said or "the file"
+
+
+def _steps(field: str) -> list[int | str]:
+    name, _, rest = field.partition("[")
+    return [name, int(rest.rstrip("]"))] if rest else [name]
+
+
+def _line(node: yaml.Node, steps: Sequence[int | str]) -> int:
+    """Return the line (from 1) of the deepest node on the way that is there."""
+    line = node.start_mark.line
+    for step in steps:
+        found: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(step):
+                    found, line = value, key.start_mark.line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            found = node.value[step]
+            line = found.start_mark.line
+        if found is None:
+            break
+        node = found
+    return line + 1
+
+
+def _doubled(node: yaml.Node, path: str = "") -> Iterator[tuple[int, str]]:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            here = f"{path}.{key.value}" if path else str(key.value)
+            if key.value in seen:
+                yield key.start_mark.line + 1, here
+            seen.add(key.value)
+            yield from _doubled(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for at, value in enumerate(node.value):
+            yield from _doubled(value, f"{path}[{at}]")
+
+
+def _known_keys(model: Any, where: Sequence[int | str]) -> set[str]:
+    """Return the keys allowed at `where` under `model`, in all its variants."""
+    models = list(_models(model))
+    for step in where:
+        if isinstance(step, str):
+            models = [
+                inner
+                for each in models
+                if step in each.model_fields
+                for inner in _models(each.model_fields[step].annotation)
+            ]
+    return {name for each in models for name in each.model_fields}
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple, typing.Annotated):
+        for inner in typing.get_args(annotation):
+            yield from _models(inner)

@@ -1,0 +1,107 @@
+"""Cohorts that come as rows: a file of people, or a query over the lake and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from toolkit.design.experiment import Experiment
+from toolkit.errors import DataError, SpecError
+from toolkit.lake.engine import Connection, connect, quoted, text
+from toolkit.lake.ledger import parquet
+from toolkit.lake.sources import FileTable, open_file
+from toolkit.lake.tables import TABLES, Lake
+
+__all__ = ["attributes_wanted", "customers_with", "qualify"]
+
+
+def attributes_wanted(experiment: Experiment) -> tuple[str, ...]:
+    """Return the attributes to keep at assignment: covariates and breakdowns."""
+    named = [name for metric in experiment.metrics for name in metric.attributes]
+    return tuple(dict.fromkeys([*named, *experiment.analysis.breakdowns]))
+
+
+def qualify(con: Connection, lake: Lake, experiment: Experiment, spec: str) -> None:
+    """Create `qualified(id, email, attributes)` from the cohort's file or query; attributes are a JSON text.
+
+    Raises:
+        SpecError, DataError: the query or the file cannot be used, or lacks a column.
+    """
+    _qualify(con, experiment, _people(con, lake, experiment, spec))
+
+
+def customers_with(lake: Lake, experiment: Experiment, spec: str, attribute: str) -> frozenset[str]:
+    """Return the customers of the file or query who have `attribute`: present, and neither false nor zero.
+
+    Raises:
+        DataError: there is no such column; guessing that nobody has it would protect nobody.
+    """
+    with connect() as con:
+        table = _people(con, lake, experiment, spec)
+        if attribute not in table.columns:
+            raise DataError(
+                f"{table.path}: no column `{attribute}`, which `do_not_offer` names; without it nobody would be "
+                f"protected. It has {', '.join(table.columns)}"
+            )
+        said = table.words(attribute)
+        rows = con.execute(
+            f"SELECT {table.id(email=experiment.identity.key == 'email')} FROM {table.sql} "
+            f"WHERE {said} IS NOT NULL AND lower({said}) NOT IN ('false', '0', '0.0', 'no')"
+        ).fetchall()
+    return frozenset(str(row[0]) for row in rows if row[0])
+
+
+def _people(con: Connection, lake: Lake, experiment: Experiment, spec: str) -> FileTable:
+    if experiment.cohort and experiment.cohort.source == "files":
+        path = experiment.file_beside(spec, experiment.cohort.file)
+        return open_file(con, path, what="`cohort` names it as the table of people")
+    return _from_warehouse(con, lake, experiment, spec)
+
+
+def _from_warehouse(con: Connection, lake: Lake, experiment: Experiment, spec: str) -> FileTable:
+    """Return the rows of a SQL file: it sees the lake's tables by name, and files beside the spec."""
+    path = Path(experiment.file_beside(spec, (experiment.cohort and experiment.cohort.sql) or ""))
+    try:
+        query = path.read_text().strip().rstrip(";")
+    except OSError as refused:
+        raise SpecError(f"{spec}: cohort.sql: {path} cannot be read: {refused.strerror}") from None
+    for name in TABLES:
+        files = lake.files(name)
+        if files:
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {parquet(files)}")
+    con.execute(f"SET file_search_path = {text(str(path.parent.resolve()))}")
+    try:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE from_sql AS {query}")
+    except duckdb.Error as wrong:
+        raise DataError(f"{path}: the query fails: {str(wrong).splitlines()[0]}") from None
+    columns = {str(row[0]): str(row[1]) for row in con.execute("DESCRIBE from_sql").fetchall()}
+    return FileTable(con, str(path), "from_sql", columns, csv=False)
+
+
+def _qualify(con: Connection, experiment: Experiment, table: FileTable) -> None:
+    key = experiment.identity.key
+    column = "id" if "id" in table.columns or key == "id" else key
+    kept = [name for name in attributes_wanted(experiment) if name in table.columns]
+    missing = _missing(experiment, table, kept)
+    if missing:
+        raise SpecError(missing)
+    pairs = ", ".join(f"{text(name)}, {quoted(name)}" for name in kept)
+    attributes = f"CAST(json_object({pairs}) AS VARCHAR)" if kept else "NULL::VARCHAR"
+    email = table.id("email", email=True) if "email" in table.columns else "NULL::VARCHAR"
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE qualified AS SELECT {table.id(column, email=key == 'email')} AS id, "
+        f"{email} AS email, {attributes} AS attributes FROM {table.sql}"
+    )
+
+
+def _missing(experiment: Experiment, table: FileTable, kept: Sequence[str]) -> str | None:
+    outcomes = experiment.outcomes is not None
+    absent = [name for name in attributes_wanted(experiment) if name not in kept]
+    if not absent or outcomes:
+        return None
+    return (
+        f"{table.path}: no column {', '.join(map(repr, absent))}, which covariates or breakdowns name; "
+        f"it has {', '.join(table.columns)}"
+    )

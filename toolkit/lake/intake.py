@@ -1,0 +1,109 @@
+"""Intake: events as they come in, each kept once, and how far they are known to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from toolkit.design.experiment import Experiment
+from toolkit.lake.engine import connect, instant, one, text
+from toolkit.lake.ledger import parquet
+from toolkit.lake.sources import open_file
+from toolkit.lake.tables import Lake
+
+__all__ = ["complete_through", "keep_events_of_file", "known_event_ids", "wanted_events"]
+
+
+def wanted_events(experiment: Experiment) -> tuple[str, ...]:
+    """Return the names of the events that the metrics are on, and of orders and refunds."""
+    if experiment.events is None:
+        return ()
+    named = [term.event for term in experiment.terms if term.event]
+    return tuple(sorted({*named, experiment.events.order.name, experiment.events.refund.name}))
+
+
+def complete_through(lake: Lake, source: str, names: Sequence[str]) -> datetime | None:
+    """Return up to when events of all `names` have been pulled from `source`; None where one never was."""
+    reached: dict[str, datetime] = {}
+    for row in lake.read("cursors", ["source", "complete_through"]).to_pylist():
+        at = row["complete_through"]
+        if at is not None:
+            reached[row["source"]] = max(at, reached.get(row["source"], at))
+    each = [reached.get(f"{source}:{name}") for name in names]
+    known = [at for at in each if at is not None]
+    return min(known) if known and len(known) == len(each) else None
+
+
+def known_event_ids(lake: Lake, source: str, name: str, *, since: datetime) -> set[str]:
+    """Return the ids of the events called `name` that are kept already, from `since` on."""
+    files = lake.files("events")
+    if not files:
+        return set()
+    with connect() as con:
+        rows = con.execute(
+            f"SELECT event_id FROM {parquet(files)} WHERE source = {text(source)} AND name = {text(name)} "
+            f"AND timestamp >= {instant(since)}"
+        ).fetchall()
+    return {str(row[0]) for row in rows}
+
+
+def keep_events_of_file(lake: Lake, experiment: Experiment, spec: str, *, at: datetime) -> tuple[int, int]:
+    """Keep the events of the experiment's file in the lake, those not kept yet.
+
+    Rows without an event id get one made from what they say.
+
+    Returns:
+        rows looked at, rows added.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    events = experiment.events
+    if events is None:
+        return 0, 0
+    kept_as = f"files:{experiment.key}"
+    path = experiment.file_beside(spec, events.file)
+    with connect() as con:
+        table = open_file(con, path, what="`events` names it as the events (id, name, timestamp, …)")
+        table.need("id", "name", "timestamp")
+        columns = table.columns
+        amount = next((each for each in (events.order.amount, "amount") if each in columns), None)
+        order_id = next((each for each in (events.order.id, "order_id") if each in columns), None)
+        currency = next((each for each in (events.order.currency, "currency") if each in columns), None)
+        shown = {
+            "id": table.id(email=experiment.identity.key == "email"),
+            "name": table.words("name"),
+            "timestamp": table.instant("timestamp", events.timezone),
+            "amount": f"CAST({table.number(amount)} AS DECIMAL(18, 4))" if amount else "NULL::DECIMAL(18, 4)",
+            "currency": f"upper({table.words(currency)})" if currency else "NULL::VARCHAR",
+            "order_id": table.words(order_id) if order_id else "NULL::VARCHAR",
+        }
+        said = ", ".join(f"{expression} AS {name}" for name, expression in shown.items())
+        own = table.id("event_id") if "event_id" in columns else "NULL::VARCHAR"
+        con.execute(f"CREATE TEMP TABLE told AS SELECT {own} AS own_id, {said} FROM {table.sql}")
+        con.execute(
+            "CREATE TEMP TABLE named AS SELECT * EXCLUDE (own_id), coalesce(own_id, sha1(concat_ws('|', id, name, "
+            "epoch_us(timestamp), amount, order_id, row_number() OVER (PARTITION BY id, name, timestamp, amount, "
+            "order_id)))) AS event_id FROM told"
+        )
+        files = lake.files("events")
+        con.execute(
+            "CREATE TEMP VIEW kept AS "
+            + (
+                f"SELECT event_id FROM {parquet(files)} WHERE source = {text(kept_as)}"
+                if files
+                else "SELECT NULL::VARCHAR AS event_id WHERE false"
+            )
+        )
+        fresh = (
+            "SELECT event_id, first(id) AS id, first(name) AS name, first(timestamp) AS timestamp, "
+            "first(amount) AS amount, first(currency) AS currency, first(order_id) AS order_id, "
+            f"NULL::VARCHAR AS properties, {text(kept_as)} AS source, "
+            f"{instant(at)} AS received_at "
+            "FROM named ANTI JOIN kept USING (event_id) GROUP BY event_id"
+        )
+        seen = one(con, "SELECT count(*) FROM named")[0]
+        added = one(con, f"SELECT count(*) FROM ({fresh})")[0]
+        if added:
+            lake.append("events", con.sql(fresh).to_arrow_reader(250_000))
+    return int(seen), int(added)

@@ -1,0 +1,181 @@
+"""Files that teams bring: Parquet or CSV, checked before a number is taken from them.
+
+A file is described once (`open_file`); what it holds is then asked for column by column, as SQL expressions
+of the type wanted. What cannot be used is a DataError that names file, column, row and mend.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from toolkit.errors import DataError
+from toolkit.lake.engine import Connection, one, quoted, text, texts
+
+__all__ = ["FileTable", "open_file"]
+
+INTEGERS = {
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+}  # fmt: skip
+HAS_ZONE = r"(?i).*\d\s*(z|utc|[+-]\d{2}(:?\d{2})?)$"
+
+
+@dataclass(frozen=True, slots=True)
+class FileTable:
+    """A readable file (or several that make up one table).
+
+    Attributes:
+        path: as the user wrote it, for messages.
+        sql: what stands after FROM.
+        columns: name → DuckDB type; all VARCHAR for CSV.
+        csv: whether values are texts yet to be parsed.
+    """
+
+    con: Connection
+    path: str
+    sql: str
+    columns: Mapping[str, str]
+    csv: bool
+
+    def need(self, *names: str) -> None:
+        """Raise DataError unless every column of `names` is there."""
+        missing = [name for name in names if name not in self.columns]
+        if missing:
+            lacks = " and ".join(f"`{name}`" for name in missing)
+            raise DataError(f"{self.path}: no column {lacks}; it has {', '.join(self.columns)}")
+
+    def type_of(self, column: str) -> str:
+        """Return the column's type without its precision, such as DECIMAL."""
+        return self.columns[column].split("(")[0]
+
+    def id(self, column: str = "id", *, email: bool = False) -> str:
+        """Return the expression of an identifier: text; an e-mail address trimmed and lower-cased."""
+        self.need(column)
+        kind, name = self.type_of(column), quoted(column)
+        if kind not in INTEGERS | {"VARCHAR", "UUID"}:
+            raise DataError(
+                f"{self.path}: column `{column}` is {kind}; identifiers must be text or whole numbers "
+                "(write 00123 and 123.0 as the text that the vendors know)"
+            )
+        as_text = name if kind == "VARCHAR" else f"CAST({name} AS VARCHAR)"
+        return f"lower(trim({as_text}))" if email else as_text
+
+    def instant(self, column: str, zone: str | None = None) -> str:
+        """Return the expression of an instant (TIMESTAMPTZ).
+
+        `zone` is what values without a time zone are taken to be in; without it they are an error.
+        """
+        self.need(column)
+        kind, name = self.type_of(column), quoted(column)
+        if kind == "TIMESTAMP WITH TIME ZONE":
+            self.refuse(f"{name} IS NULL", column, "is empty; every row needs an instant")
+            return name
+        if kind == "VARCHAR":
+            self.refuse(f"trim(coalesce({name}, '')) = ''", column, "is empty; every row needs an instant")
+            if zone is None:
+                self.refuse(
+                    f"NOT regexp_matches({name}, {text(HAS_ZONE)})",
+                    column,
+                    "has no time zone; write 2026-10-05T09:30:00Z or …+02:00, or state `timezone` beside `path`",
+                )
+                parsed = f"TRY_CAST({name} AS TIMESTAMPTZ)"
+            else:
+                parsed = (
+                    f"CASE WHEN regexp_matches({name}, {text(HAS_ZONE)}) THEN TRY_CAST({name} AS TIMESTAMPTZ) "
+                    f"ELSE timezone({text(zone)}, TRY_CAST({name} AS TIMESTAMP)) END"
+                )
+            self.refuse(f"{parsed} IS NULL", column, "is no instant; write it as 2026-10-05T09:30:00Z")
+            return parsed
+        if kind in {"DATE", "TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"}:
+            if zone is None:
+                raise DataError(
+                    f"{self.path}: column `{column}` has no time zone ({kind}); write instants with a zone "
+                    "(pandas: df[col].dt.tz_localize('UTC')), or state `timezone` beside `path`"
+                )
+            self.refuse(f"{name} IS NULL", column, "is empty; every row needs an instant")
+            return f"timezone({text(zone)}, CAST({name} AS TIMESTAMP))"
+        raise DataError(f"{self.path}: column `{column}` is {kind}; it must hold instants")
+
+    def number(self, column: str, *, empty_is_error: str | None = None) -> str:
+        """Return the expression of a number; DECIMAL stays exact, everything else is DOUBLE.
+
+        `empty_is_error` says what to do about an empty cell; without it empty cells stay NULL.
+        """
+        self.need(column)
+        kind, name = self.type_of(column), quoted(column)
+        if kind == "VARCHAR":
+            if not self.csv:
+                raise DataError(f"{self.path}: column `{column}` is text; it must hold numbers")
+            parsed = f"TRY_CAST(nullif(trim({name}), '') AS DOUBLE)"
+            self.refuse(f"trim(coalesce({name}, '')) <> '' AND {parsed} IS NULL", column, "is no number")
+        elif kind == "DECIMAL":
+            parsed = name
+        elif kind in INTEGERS | {"DOUBLE", "FLOAT", "BOOLEAN"}:
+            parsed = f"CAST({name} AS DOUBLE)"
+        else:
+            raise DataError(f"{self.path}: column `{column}` is {kind}; it must hold numbers")
+        if kind in {"VARCHAR", "DOUBLE", "FLOAT"}:
+            self.refuse(f"NOT isfinite({parsed})", column, "is not finite; write a plain number")
+        if empty_is_error:
+            self.refuse(f"{parsed} IS NULL", column, empty_is_error)
+        return parsed
+
+    def words(self, column: str) -> str:
+        """Return the expression of a text; empty cells are NULL."""
+        self.need(column)
+        return f"nullif(trim(CAST({quoted(column)} AS VARCHAR)), '')"
+
+    def refuse(self, wrong: str, column: str, why: str) -> None:
+        """Raise DataError naming the first row for which `wrong` holds."""
+        bad = self.con.execute(
+            f"SELECT row, shown, count(*) OVER () FROM (SELECT row_number() OVER () AS row, "
+            f"CAST({quoted(column)} AS VARCHAR) AS shown, {wrong} AS wrong FROM {self.sql}) "
+            f"WHERE wrong ORDER BY row LIMIT 1"
+            if one(self.con, f"SELECT count(*) FROM {self.sql} WHERE {wrong}")[0]
+            else "SELECT 1 WHERE false"
+        ).fetchall()
+        if bad:
+            row, shown, rows = bad[0]
+            value = "" if shown is None or not shown.strip() else f" {shown!r}"
+            more = f" (and {rows - 1} more rows)" if rows > 1 else ""
+            raise DataError(f"{self.path}: row {row}: `{column}`{value} {why}{more}")
+
+
+def open_file(con: Connection, path: str, *, what: str) -> FileTable:
+    """Return the table in `path`: a Parquet or CSV file, a glob of them, or a folder of Parquet files.
+
+    Raises:
+        DataError: it is missing, empty, or of another form; `what` says what was looked for.
+    """
+    asked = os.path.join(path, "*.parquet") if os.path.isdir(path) else path  # noqa: PTH112, PTH118
+    found = sorted(glob.glob(asked)) if glob.has_magic(asked) else [asked] * os.path.exists(asked)  # noqa: PTH110, PTH207
+    if not found:
+        raise DataError(f"{path}: no such file; {what}")
+    endings = {
+        ("csv" if name.removesuffix(".gz").endswith(".csv") else name.rpartition(".")[2]) for name in found
+    }
+    if len(endings) > 1 or not endings <= {"csv", "parquet", "pq"}:
+        raise DataError(f"{path}: must be .parquet or .csv; {what}")
+    csv = endings == {"csv"}
+    empty = next((name for name in found if os.path.getsize(name) == 0), None)  # noqa: PTH202
+    if empty:
+        raise DataError(f"{empty}: the file is empty; {what}")
+    sql = (
+        f"read_csv([{texts(found)}], header = true, all_varchar = true, union_by_name = true, strict_mode = true)"
+        if csv
+        else f"read_parquet([{texts(found)}], union_by_name = true)"
+    )
+    try:
+        columns = {
+            str(row[0]): str(row[1]) for row in con.execute(f"DESCRIBE SELECT * FROM {sql}").fetchall()
+        }
+        any_row = con.execute(f"SELECT 1 FROM {sql} LIMIT 1").fetchall()
+    except duckdb.Error as refused:
+        raise DataError(f"{path}: cannot be read: {str(refused).splitlines()[0]}") from None
+    if not any_row:
+        raise DataError(f"{path}: has a header but no rows; {what}")
+    return FileTable(con, path, sql, columns, csv)

@@ -1,0 +1,111 @@
+"""Which numbers per customer the metrics need: the columns of the relation `unit`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from toolkit.design.experiment import Experiment
+from toolkit.design.metrics import Lookback, Metric, Term
+
+__all__ = ["Column", "Needs", "needs_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A number per customer.
+
+    Either a `term` within `window` after assignment (or over `lookback` before it), or the attribute
+    `attribute`; with `missing`, 1 where that attribute is not known, else 0.
+    """
+
+    name: str
+    term: Term | None = None
+    window: timedelta | None = None
+    lookback: timedelta | None = None
+    attribute: str | None = None
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What one pass has to bring.
+
+    Attributes:
+        columns: every column, each once.
+        terms: metric → its one or two outcome columns.
+        covariates: metric → (covariate's name, column) pairs; a ratio's look-back has two columns.
+    """
+
+    columns: tuple[Column, ...]
+    terms: dict[str, tuple[str, ...]]
+    covariates: dict[str, tuple[tuple[str, str], ...]]
+
+    @property
+    def counted(self) -> tuple[Column, ...]:
+        """Return the columns that come from events or outcomes."""
+        return tuple(each for each in self.columns if each.term)
+
+    @property
+    def attributes(self) -> tuple[Column, ...]:
+        """Return the columns that are attributes of people."""
+        return tuple(each for each in self.columns if each.attribute and not each.missing)
+
+    @property
+    def reach_back(self) -> timedelta:
+        """Return how long before assignment the columns look."""
+        return max((each.lookback for each in self.columns if each.lookback), default=timedelta(0))
+
+    def with_missing(self, unknown: Sequence[str]) -> Needs:
+        """Return these needs with an indicator beside each attribute column of `unknown`."""
+        flags = {
+            each.name: replace(each, name=f"{each.name}_missing", missing=True)
+            for each in self.attributes
+            if each.name in unknown
+        }
+        covariates = {
+            metric: tuple(
+                pair
+                for name, column in pairs
+                for pair in (
+                    (name, column),
+                    *([(f"{name} missing", flags[column].name)] if column in flags else ()),
+                )
+            )
+            for metric, pairs in self.covariates.items()
+        }
+        return replace(self, columns=(*self.columns, *flags.values()), covariates=covariates)
+
+
+def needs_of(experiment: Experiment) -> Needs:
+    """Return the columns that the metrics need; two that need the same share it.
+
+    An order's amount is called `amount`, whatever the property it is taken from.
+    """
+    amount = experiment.events.order.amount if experiment.events else None
+    columns: dict[Column, str] = {}
+
+    def name_of(column: Column) -> str:
+        if column.term and amount and column.term.value == amount:
+            column = replace(column, term=replace(column.term, value="amount"))
+        kind = "x" if column.attribute or column.lookback else "y"
+        return columns.setdefault(column, f"{kind}{len(columns)}")
+
+    def of_covariate(metric: Metric, covariate: str | Lookback) -> list[tuple[str, str]]:
+        if isinstance(covariate, str):
+            return [(covariate, name_of(Column("", attribute=covariate)))]
+        return [
+            (covariate.name, name_of(Column("", term, lookback=covariate.lookback))) for term in metric.terms
+        ]
+
+    terms = {
+        metric.name: tuple(name_of(Column("", term, metric.window)) for term in metric.terms)
+        for metric in experiment.metrics
+    }
+    covariates = {
+        metric.name: tuple(pair for each in metric.covariates for pair in of_covariate(metric, each))
+        for metric in experiment.metrics
+    }
+    named = tuple(replace(column, name=name) for column, name in columns.items())
+    return Needs(named, terms, covariates)

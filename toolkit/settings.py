@@ -1,0 +1,82 @@
+"""What comes from the environment: where things are kept, the vendors' addresses, and secrets.
+
+Secrets come from nowhere else: never from an experiment file, never as a notebook parameter.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from toolkit.errors import SettingsError
+
+__all__ = ["Settings"]
+
+APP_URLS = {"us": "https://api.customer.io", "eu": "https://api-eu.customer.io"}
+TRACK_URLS = {"us": "https://track.customer.io", "eu": "https://track-eu.customer.io"}
+
+
+class Settings(BaseSettings):
+    """The environment, read once. Each field is the variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    lift_home: str = ".lift"
+    """Folder or object-store URL of the lake."""
+    lift_reports: Path = Path("reports")
+    """Folder that readouts are written to."""
+    lift_now: AwareDatetime | None = None
+    """An instant to take for the present: for rehearsals against the sandbox, whose time is simulated."""
+
+    customerio_region: Literal["us", "eu"] = "us"
+    customerio_app_api_key: SecretStr | None = None
+    customerio_app_url: str | None = None
+    customerio_site_id: str | None = None
+    customerio_track_api_key: SecretStr | None = None
+    customerio_track_url: str | None = None
+
+    launchdarkly_access_token: SecretStr | None = None
+    launchdarkly_project: str = "default"
+    launchdarkly_environment: str = "production"
+    launchdarkly_url: str = "https://app.launchdarkly.com"
+    launchdarkly_sdk_key: SecretStr | None = None
+
+    @classmethod
+    def read(cls) -> Settings:
+        """Return the settings in force.
+
+        Raises:
+            SettingsError: a variable has a value that cannot be used.
+        """
+        try:
+            return cls()
+        except ValidationError as wrong:
+            said = "; ".join(f"{str(each['loc'][0]).upper()}: {each['msg']}" for each in wrong.errors())
+            raise SettingsError(f"environment: {said}") from None
+
+    def now(self) -> datetime:
+        """Return the present as an aware UTC instant."""
+        return (self.lift_now or datetime.now(UTC)).astimezone(UTC)
+
+    def app_url(self) -> str:
+        """Return where Customer.io's App API is."""
+        return self.customerio_app_url or APP_URLS[self.customerio_region]
+
+    def track_url(self) -> str:
+        """Return where Customer.io's Track API is."""
+        return self.customerio_track_url or TRACK_URLS[self.customerio_region]
+
+    def secret(self, name: str) -> str:
+        """Return the secret `name` (a field of this class).
+
+        Raises:
+            SettingsError: it is not set; the message names the variable.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise SettingsError(f"{name.upper()} is not set; export it (see README, “The first hour”)")
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -1,0 +1,95 @@
+"""Differences and relative lifts between two groups, with intervals, from means and variances."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy.special import ndtri, stdtr, stdtrit
+
+__all__ = ["Estimate", "Group", "Relative", "difference", "fieller"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group's estimated mean (or ratio) and what is needed to judge it.
+
+    Attributes:
+        n: customers.
+        mean: the estimate, in the metric's unit.
+        variance: the estimate's own variance (a standard error squared).
+    """
+
+    n: int
+    mean: float
+    variance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An absolute difference. `df` is None where the normal distribution was used."""
+
+    value: float
+    se: float
+    low: float
+    high: float
+    p_value: float | None
+    df: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A relative lift, as a fraction of the control; an end is None where it is unbounded."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def difference(treated: Group, control: Group, alpha: float, *, normal: bool = False) -> Estimate:
+    """Return treated − control with its two-sided interval at level 1 − alpha.
+
+    Welch's t with Satterthwaite's degrees of freedom (Welch 1947), or the normal distribution when
+    `normal`. Where both variances are zero there is no interval to speak of: its ends equal the value and
+    `p_value` is None.
+    """
+    value = treated.mean - control.mean
+    total = treated.variance + control.variance
+    se = math.sqrt(total)
+    if se == 0:
+        return Estimate(value, 0.0, value, value, None, None)
+    if normal:
+        quantile, df = float(ndtri(1 - alpha / 2)), None
+        p_value = float(math.erfc(abs(value / se) / math.sqrt(2)))
+    else:
+        df = total**2 / sum(
+            group.variance**2 / (group.n - 1) for group in (treated, control) if group.variance > 0
+        )
+        quantile = float(stdtrit(df, 1 - alpha / 2))
+        p_value = float(2 * stdtr(df, -abs(value / se)))
+    return Estimate(value, se, value - quantile * se, value + quantile * se, p_value, df)
+
+
+def fieller(treated: Group, control: Group, alpha: float) -> Relative:
+    """Return treated / control − 1 with Fieller's interval (Fieller 1954), normal quantile.
+
+    The groups are independent. The set of ratios θ with (m₁ − θ m₀)² ≤ z² (v₁ + θ² v₀) is an interval only
+    where the control's mean is surely not zero. Elsewhere an end is None: both, or the upper one alone where
+    means are not negative and the set keeps a lower end among ratios that are not negative either.
+    """
+    if control.mean == 0:
+        return Relative(None, None, None)
+    value = treated.mean / control.mean - 1
+    z2 = float(ndtri(1 - alpha / 2)) ** 2
+    a = control.mean**2 - z2 * control.variance
+    b = treated.mean * control.mean
+    c = treated.mean**2 - z2 * treated.variance
+    inside = b * b - a * c
+    if a > 0:
+        root = math.sqrt(max(inside, 0.0))
+        return Relative(value, (b - root) / a - 1, (b + root) / a - 1)
+    if a < 0 and inside > 0 and treated.mean >= 0 and control.mean > 0:
+        lower, upper = sorted(((b - math.sqrt(inside)) / a, (b + math.sqrt(inside)) / a))
+        if lower < 0 < upper:
+            return Relative(value, upper - 1, None)
+    return Relative(value, None, None)

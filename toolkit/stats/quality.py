@@ -1,0 +1,250 @@
+"""Checks before lift: whether the numbers below may be believed at all.
+
+Every check passes, warns, fails or is skipped, with a sentence. A failed one withholds the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import numpy as np
+from scipy.special import chdtrc
+
+from toolkit.stats.adjust import usable
+from toolkit.stats.lifts import Readings
+from toolkit.stats.moments import Moments
+from toolkit.stats.results import Check, Status
+
+__all__ = [
+    "assignment_before_outcome",
+    "balance",
+    "crossover",
+    "duplicate_orders",
+    "freshness",
+    "holdout_delivered",
+    "identity_match",
+    "outliers",
+    "sample_ratio",
+]
+
+SAMPLE_RATIO = (0.01, 0.001)
+BALANCE = (0.01, 0.0005)
+UNEQUAL = (0.001, 1e-6)
+CROSSOVER = (0.0, 0.005)
+REPEATED_ORDERS = (0.01, 0.2)
+STALE = (timedelta(days=2), timedelta(days=7))
+OUTLIER_SHARE = 0.2
+
+
+def sample_ratio(customers: Mapping[str, int], shares: Mapping[str, float]) -> Check:
+    """Ask whether the arms have the sizes planned: Pearson's chi-squared test of goodness of fit.
+
+    Warns below 0.01 and fails below 0.001 (Fabijan et al. 2019, on sample ratio mismatch).
+    """
+    total = sum(customers.values())
+    if total < 50:
+        return Check("sample_ratio", "skip", f"{total} customers are too few to tell")
+    statistic = sum((customers[arm] - total * share) ** 2 / (total * share) for arm, share in shares.items())
+    p_value = float(chdtrc(len(shares) - 1, statistic))
+    status = _status(p_value, SAMPLE_RATIO)
+    seen = ", ".join(
+        f"{arm} {customers[arm] / total:.2%} (planned {share:.2%})" for arm, share in shares.items()
+    )
+    said = {
+        "pass": "the arms have the sizes planned",
+        "warn": "the arms' sizes are unusual",
+        "fail": "the arms do not have the sizes planned: someone was lost or added on one side",
+    }[status]
+    return Check("sample_ratio", status, f"{said}: {seen}; p = {_p(p_value)}", p_value)
+
+
+def balance(readings: Readings, control: str) -> Check:
+    """Ask whether the arms were alike before: one Wald test on the means of all covariates.
+
+    Per treated arm against control; with several arms the smallest p-value times their number (Bonferroni).
+    Warns below 0.01 and fails below 0.0005.
+    """
+    pairs = list(dict.fromkeys(pair for each in readings.covariates.values() for pair in each))
+    if not pairs:
+        return Check("balance", "skip", "no covariates are named, so there is nothing to compare")
+    columns = tuple(dict.fromkeys(column for _, column in pairs))
+    names = {column: name for name, column in pairs}
+    held = readings.of(control, columns)
+    treated = [arm for arm in readings.moments if arm != control]
+    worst: tuple[float, str] | None = None
+    for arm in treated:
+        found = _wald(readings.of(arm, columns), held)
+        if found is None:
+            continue
+        p_value, column = min(1.0, found[0] * len(treated)), columns[found[1]]
+        if worst is None or p_value < worst[0]:
+            here, there = readings.of(arm, (column,)).mean[0], readings.of(control, (column,)).mean[0]
+            worst = p_value, f"{names[column]} is {here:,.4g} in {arm} and {there:,.4g} in {control}"
+    if worst is None:
+        return Check("balance", "skip", "the covariates do not vary, or an arm is empty")
+    status = _status(worst[0], BALANCE)
+    said = {
+        "pass": "the arms were alike before",
+        "warn": "the arms differed somewhat before",
+        "fail": "the arms differed before the experiment began, so they were not randomised",
+    }[status]
+    return Check("balance", status, f"{said}: {worst[1]} (p = {_p(worst[0])})", worst[0])
+
+
+def crossover(crossed: int, customers: int) -> Check:
+    """Ask whether customers stand in more than one arm; their first arm counts."""
+    share = crossed / customers if customers else 0.0
+    status: Status = "fail" if share > CROSSOVER[1] else "warn" if crossed else "pass"
+    said = (
+        f"{crossed:,} of {customers:,} customers ({share:.2%}) were assigned to more than one arm; the first counts"
+        if crossed
+        else "every customer is in one arm"
+    )
+    return Check("crossover", status, said)
+
+
+def duplicate_orders(repeated: int, seen: int) -> Check:
+    """Ask whether orders arrived more than once; each counts once."""
+    share = repeated / seen if seen else 0.0
+    status: Status = (
+        "fail" if share > REPEATED_ORDERS[1] else "warn" if share > REPEATED_ORDERS[0] else "pass"
+    )
+    said = f"{repeated:,} of {seen:,} order events ({share:.2%}) repeat an order id; each order counts once"
+    return Check("duplicate_orders", status, said if repeated else "every order id stands once")
+
+
+def identity_match(
+    customers: Mapping[str, int],
+    known: Mapping[str, int],
+    strangers: int,
+    *,
+    what: str,
+    expect_all: bool,
+    repeated: int = 0,
+) -> Check:
+    """Ask whether the assignments' ids are those of `what` (people, outcomes, events), in every arm alike.
+
+    With `expect_all` every customer should be known there; elsewhere only an empty meeting is a failure:
+    most customers buy nothing. `strangers` are rows there that match no assignment.
+    """
+    total, found = sum(customers.values()), sum(known.values())
+    shares = {arm: known.get(arm, 0) / n for arm, n in customers.items() if n}
+    seen = ", ".join(f"{arm} {share:.1%}" for arm, share in shares.items())
+    more = f"; {repeated:,} people stand there more than once" if repeated else ""
+    if found == 0 and strangers:
+        return Check(
+            "identity_match",
+            "fail",
+            f"not one of {total:,} assigned customers is among the {what}, which hold {strangers:,} rows of "
+            "others: the ids are of different kinds (see `identity.key`)",
+        )
+    if not expect_all:
+        return Check(
+            "identity_match", "pass" if found else "skip", f"customers met in the {what}: {seen}{more}"
+        )
+    p_value = _homogeneity(customers, known)
+    status = "pass" if p_value is None else _status(p_value, UNEQUAL)
+    if found < total * 0.5:
+        status = "fail"
+    elif found < total * 0.98 or repeated:
+        status = "warn" if status == "pass" else status
+    return Check("identity_match", status, f"customers found among the {what}: {seen}{more}", p_value)
+
+
+def freshness(through: datetime | None, needed: datetime) -> Check:
+    """Ask whether the data reach as far as the readout needs them."""
+    if through is None:
+        return Check("freshness", "skip", "the data carry no instants, so how far they reach is not known")
+    gap = needed - through
+    status: Status = "fail" if gap > STALE[1] else "warn" if gap > STALE[0] else "pass"
+    said = f"the data reach {through:%Y-%m-%d %H:%M} UTC"
+    if gap > timedelta(0):
+        said += f", {_span(gap)} short of what this readout needs"
+    return Check("freshness", status, said)
+
+
+def assignment_before_outcome(before: Mapping[str, int], first: Mapping[str, int], *, rolling: bool) -> Check:
+    """Ask whether customers were assigned before the outcomes they are counted by.
+
+    `first` has, per arm, the customers with an outcome since the experiment's first assignment, `before` those
+    among them whose first one came before their own assignment. Where the arms differ in that, outcomes
+    decided arms. With rolling entry some customers order, and qualify later: only a difference counts.
+    """
+    total, early = sum(first.values()), sum(before.values())
+    if not total:
+        return Check("assignment_before_outcome", "skip", "no outcomes since the first assignment")
+    share = early / total
+    p_value = _homogeneity(first, before) if early else None
+    status: Status = "pass" if p_value is None else _status(p_value, UNEQUAL)
+    if share > (0.95 if rolling else 0.05):
+        status = "fail"
+    elif share > 0.01 and not rolling and status == "pass":
+        status = "warn"
+    seen = ", ".join(f"{arm} {before.get(arm, 0) / n:.1%}" for arm, n in first.items() if n)
+    said = (
+        f"{early:,} of {total:,} customers with an outcome had their first one before they were assigned ({seen})"
+        if early
+        else "every customer was assigned before the first outcome"
+    )
+    return Check("assignment_before_outcome", status, said, p_value)
+
+
+def outliers(metric: str, largest: float, total: float, buyers: int) -> Check:
+    """Ask whether one customer carries the mean of a value metric."""
+    if total <= 0 or not buyers:
+        return Check("outliers", "skip", f"{metric} has no positive total yet")
+    share = largest / total
+    status: Status = "warn" if share > OUTLIER_SHARE and buyers >= 20 else "pass"
+    return Check("outliers", status, f"the largest customer makes up {share:.1%} of an arm's {metric}")
+
+
+def holdout_delivered(delivered: int | None, held_out: int) -> Check:
+    """Ask whether customers of the holdout were given the treatment all the same."""
+    if delivered is None:
+        return Check("holdout_delivered", "skip", "no deliveries or exposures are recorded")
+    if delivered:
+        return Check(
+            "holdout_delivered", "fail", f"{delivered:,} of {held_out:,} held-out customers got the treatment"
+        )
+    return Check("holdout_delivered", "pass", f"none of {held_out:,} held-out customers got the treatment")
+
+
+def _wald(treated: Moments, held: Moments) -> tuple[float, int] | None:
+    """Return the p-value of equal means and the place of the column that differs most."""
+    if treated.n < 2 or held.n < 2:
+        return None
+    kept = usable(treated + held, list(range(len(treated.mean))))
+    kept = [place for place in kept if place in usable(held, kept) and place in usable(treated, kept)]
+    if not kept:
+        return None
+    gap = (treated.mean - held.mean)[kept]
+    spread = (treated.covariance / treated.n + held.covariance / held.n)[np.ix_(kept, kept)]
+    statistic = float(gap @ np.linalg.solve(spread, gap))
+    most = int(np.argmax(np.abs(gap) / np.sqrt(np.diag(spread))))
+    return float(chdtrc(len(kept), statistic)), kept[most]
+
+
+def _homogeneity(of: Mapping[str, int], having: Mapping[str, int]) -> float | None:
+    """Return the p-value of equal shares in all arms (Pearson's chi-squared), None where all or none have."""
+    total, found = sum(of.values()), sum(having.values())
+    if not total or found in {0, total}:
+        return None
+    share = found / total
+    statistic = sum(
+        (having.get(arm, 0) - n * share) ** 2 / (n * share * (1 - share)) for arm, n in of.items() if n
+    )
+    return float(chdtrc(sum(1 for n in of.values() if n) - 1, statistic))
+
+
+def _status(p_value: float, bounds: tuple[float, float]) -> Status:
+    warn, fail = bounds
+    return "fail" if p_value < fail else "warn" if p_value < warn else "pass"
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-4 else "below 0.0001"
+
+
+def _span(gap: timedelta) -> str:
+    return f"{gap.days} days" if gap.days > 1 else f"{gap.total_seconds() / 3600:.0f} hours"

@@ -1,0 +1,119 @@
+"""What a measurement says: lifts, checks, a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Literal
+
+from toolkit.stats.estimate import Estimate, Relative
+
+__all__ = ["Block", "Check", "Lift", "Measurement", "Verdict"]
+
+Status = Literal["pass", "warn", "fail", "skip"]
+VerdictStatus = Literal["incremental", "no_harm", "inconclusive", "harm", "not_readable", "provisional"]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One way to estimate a lift.
+
+    Attributes:
+        absolute: the difference in the metric's own unit.
+        relative: the difference as a fraction of the control.
+        p_value: two-sided, of no difference; None where there is nothing to test.
+        covariates: what it is adjusted by, in words.
+        variance_reduction: 1 − (se / unadjusted se)²; None where not adjusted.
+        cap: the value above which a customer counts as the cap; None where not capped.
+        capped_customers: customers above the cap, over all arms.
+    """
+
+    absolute: Estimate
+    relative: Relative
+    p_value: float | None
+    covariates: tuple[str, ...] = ()
+    variance_reduction: float | None = None
+    cap: float | None = None
+    capped_customers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """What a metric's difference between an arm and the control is, in every way it was estimated.
+
+    `decision` names the block that counts. Where there is nothing to compute from, the blocks are None and
+    `notes` say why. `answer` is a guardrail's: `safe` (no harm beyond the margin), `harm` or `unclear`.
+    """
+
+    metric: str
+    kind: str
+    role: str
+    arm: str
+    control: str
+    customers: dict[str, int]
+    converters: dict[str, int]
+    means: dict[str, float | None]
+    raw: Block | None
+    adjusted: Block | None = None
+    capped: Block | None = None
+    capped_adjusted: Block | None = None
+    decision: Literal["raw", "adjusted", "capped", "capped_adjusted"] = "raw"
+    trusted: bool = True
+    notes: tuple[str, ...] = ()
+    breakdown: str | None = None
+    level: str | None = None
+    harm: str | None = None
+    margin: float | None = None
+    answer: Literal["safe", "harm", "unclear"] | None = None
+
+    @property
+    def decided(self) -> Block | None:
+        """Return the block that counts."""
+        block: Block | None = getattr(self, self.decision)
+        return block
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A question asked before any lift is believed. A `fail` withholds the verdict."""
+
+    name: str
+    status: Status
+    detail: str
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer in one word and one sentence."""
+
+    status: VerdictStatus
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """All that one look at an experiment found.
+
+    Attributes:
+        shares: arm → share planned.
+        customers: arm → customers assigned.
+        data_through: how far the data is known to reach; None where outcomes carry no instants.
+    """
+
+    experiment: str
+    as_of: date
+    data_through: datetime | None
+    customers: dict[str, int]
+    shares: dict[str, float]
+    checks: tuple[Check, ...]
+    lifts: tuple[Lift, ...]
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+    tables: dict[str, int] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """Return the checks that withhold the verdict."""
+        return tuple(check for check in self.checks if check.status == "fail")

@@ -1,0 +1,1 @@
+"""One function per step: a workspace and a spec in, a value out."""

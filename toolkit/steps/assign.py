@@ -1,0 +1,112 @@
+"""Assign: whoever qualifies and is new gets an arm, once and for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.design.parse import parse_experiment
+from toolkit.errors import SpecError, ToolkitError
+from toolkit.lake.cohort import attributes_wanted
+from toolkit.lake.engine import connect
+from toolkit.lake.enrol import Enrolment, MatchReport, enrol, find_new, refuse_redraw, report_matches
+from toolkit.steps.cohort import identifier_of, load_cohort, open_customerio
+from toolkit.steps.workspace import Spec, Workspace
+
+__all__ = ["Assigned", "assign"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """What an assignment run found and did. `skipped` says why nobody was looked at, if so."""
+
+    matches: MatchReport | None
+    enrolment: Enrolment | None
+    skipped: str | None = None
+
+
+def assign(
+    workspace: Workspace, spec: Spec, *, progress: Callable[[str, int, int], None] | None = None
+) -> Assigned:
+    """Assign the cohort's new customers and append them to the ledger; who is assigned stays so.
+
+    `progress` is told (what, done, of).
+
+    Raises:
+        LedgerError: seed or shares differ from those of the first enrolment.
+        SpecError, DataError, NotReady, VendorError: the cohort cannot be had.
+    """
+    experiment, now = spec.experiment, workspace.now()
+    if experiment.assignment.source == "files":
+        raise SpecError(
+            f"{spec.path}: assignment: `source: files` means that someone else assigns; there is nothing to do here"
+        )
+    refuse_redraw(workspace.lake, experiment, spec.path)
+    if now < experiment.starts_at:
+        return Assigned(None, None, f"enrolment starts on {experiment.start}")
+    if now > experiment.ends_at:
+        return Assigned(None, None, f"enrolment ended on {experiment.end}")
+    cohort = experiment.cohort
+    if (
+        cohort
+        and cohort.entry == "snapshot"
+        and workspace.lake.files("assignments", experiment=experiment.key)
+    ):
+        rows = workspace.lake.read("assignments", ["experiment"], experiment=experiment.key)
+        if rows.num_rows:
+            return Assigned(None, None, f"the snapshot of {rows.num_rows:,} customers was taken before")
+    with connect() as con:
+        load_cohort(con, workspace, spec)
+        matches = report_matches(con)
+        counts = find_new(con, workspace.lake, experiment, rivals_of(spec))
+        attributes = None
+        if cohort and cohort.source == "customerio" and attributes_wanted(experiment):
+            fresh = [
+                str(row[0])
+                for row in con.execute("SELECT id FROM fresh WHERE NOT held ORDER BY id").fetchall()
+            ]
+            attributes = _known_of(workspace, spec, fresh, progress)
+        enrolment = enrol(con, workspace.lake, experiment, counts, attributes, at=now)
+    return Assigned(matches, enrolment)
+
+
+def rivals_of(spec: Spec) -> list[str]:
+    """Return the other experiments beside this one, in its layer, whose enrolment overlaps with its own."""
+    experiment = spec.experiment
+    layer = experiment.cohort.layer if experiment.cohort else None
+    if layer is None:
+        return []
+    found = []
+    for path in sorted(Path(spec.path).parent.glob("*.y*ml")):
+        try:
+            other = parse_experiment(path.read_text(), str(path))
+        except (ToolkitError, OSError, UnicodeDecodeError):
+            continue  # a neighbour that cannot be read enrols nobody
+        if (
+            other.key != experiment.key
+            and other.cohort
+            and other.cohort.layer == layer
+            and other.start <= experiment.end
+            and experiment.start <= other.end
+        ):
+            found.append(other.key)
+    return sorted(set(found))
+
+
+def _known_of(
+    workspace: Workspace, spec: Spec, customers: list[str], progress: Callable[[str, int, int], None] | None
+) -> dict[str, dict[str, Any]]:
+    """Return customer → the attributes to keep, as Customer.io knows them now."""
+    wanted = attributes_wanted(spec.experiment)
+    known: dict[str, dict[str, Any]] = {}
+    with open_customerio(workspace) as client:
+        for person in client.attributes(customers, id_type=spec.experiment.identity.key):
+            identifier = identifier_of(spec.experiment, person.identifiers)
+            known[identifier] = {
+                name: person.attributes[name] for name in wanted if name in person.attributes
+            }
+            if progress and len(known) % 100 == 0:
+                progress("attributes", len(known), len(customers))
+    return known

@@ -1,0 +1,71 @@
+"""Who qualifies: the cohort of a spec, as a relation to enrol from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+import pyarrow as pa
+
+from toolkit.clients import CustomerIO, Identifiers
+from toolkit.design.experiment import Experiment
+from toolkit.errors import SpecError
+from toolkit.lake.cohort import qualify
+from toolkit.lake.engine import Connection
+from toolkit.steps.workspace import Spec, Workspace
+
+__all__ = ["identifier_of", "load_cohort", "open_customerio"]
+
+
+def open_customerio(workspace: Workspace) -> CustomerIO:
+    """Return the client of Customer.io's App API.
+
+    Raises:
+        SettingsError: the key is not set.
+    """
+    settings = workspace.settings
+    return CustomerIO(settings.secret("customerio_app_api_key"), base_url=settings.app_url())
+
+
+def identifier_of(experiment: Experiment, identifiers: Identifiers) -> str:
+    """Return the customer's identity key, empty if there is none; an e-mail address trimmed, in lower case."""
+    value: str = getattr(identifiers, experiment.identity.key) or ""
+    return value.strip().lower() if experiment.identity.key == "email" else value
+
+
+def load_cohort(con: Connection, workspace: Workspace, spec: Spec) -> None:
+    """Create `qualified(id, email, attributes)` with everyone who qualifies now.
+
+    `attributes` is a JSON text for files and warehouses, NULL for Customer.io (asked for only of the new).
+
+    Raises:
+        SpecError, DataError: the query or the file cannot be used.
+        NotReady: the segment is still building.
+        VendorError: Customer.io refused or could not be reached.
+    """
+    cohort = spec.experiment.cohort
+    if cohort is None:
+        raise SpecError(f"{spec.path}: cohort: is missing; say who qualifies")
+    if cohort.source == "customerio":
+        with open_customerio(workspace) as client:
+            people: Iterable[Identifiers] = (
+                client.segment_members(cohort.segment)
+                if cohort.segment is not None
+                else client.search(cohort.filter or {})
+            )
+            con.register(
+                "members", pa.Table.from_pylist(list(_rows(spec.experiment, people)), schema=_MEMBERS)
+            )
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE qualified AS SELECT *, NULL::VARCHAR AS attributes FROM members"
+        )
+        return
+    qualify(con, workspace.lake, spec.experiment, spec.path)
+
+
+_MEMBERS = pa.schema([("id", pa.string()), ("email", pa.string())])
+
+
+def _rows(experiment: Experiment, people: Iterable[Identifiers]) -> Iterator[dict[str, str]]:
+    for each in people:
+        yield {"id": identifier_of(experiment, each), "email": asdict(each)["email"] or ""}
