@@ -60,7 +60,9 @@ class OnFiles:
         self.folder, self.spec = folder, spec
         at = pd.Timestamp("2026-01-01T00:00:00Z")
         ids = [f"c{n}" for n in range(80)]
-        self.people = pd.DataFrame({"id": ids, "age": [20 + n % 40 for n in range(80)], "tier": ["a", "b"] * 40})
+        self.people = pd.DataFrame(
+            {"id": ids, "age": [20 + n % 40 for n in range(80)], "tier": ["a", "b"] * 40}
+        )
         arms = ["holdout" if n % 2 else "treatment" for n in range(80)]
         self.assignments = pd.DataFrame({"id": ids, "arm": arms, "assigned_at": at})
         buyers = ids[::3]
@@ -90,7 +92,9 @@ class OnFiles:
         text = self.spec
         if csv:
             text = text.replace("source: files, entry", "source: files, path: people.csv, entry")
-            text = text.replace("assignment: {source: files}", "assignment: {source: files, path: assignments.csv}")
+            text = text.replace(
+                "assignment: {source: files}", "assignment: {source: files, path: assignments.csv}"
+            )
             text = text.replace("events: {source: files}", "events: {source: files, path: events.csv}")
         path.write_text(text)
         return path

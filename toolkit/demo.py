@@ -6,17 +6,23 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from toolkit.errors import SpecError
-from toolkit.lake.tables import Lake
+from toolkit.readout.index import write_index
 from toolkit.readout.record import as_json
+from toolkit.readout.render import publish
 from toolkit.sandbox import PROGRAMS, Sandbox
 from toolkit.settings import Settings
+from toolkit.show import truths_text
 from toolkit.steps.assign import assign
 from toolkit.steps.pull import pull
 from toolkit.steps.push import Pushed, open_launchdarkly, plan_push, push
@@ -40,11 +46,14 @@ class Truth:
     value: float | None
     low: float | None
     high: float | None
+    trusted: bool
 
     @property
     def covered(self) -> bool | None:
-        """Return whether the interval holds the truth; None where there is no interval."""
-        return None if self.low is None or self.high is None else self.low <= self.true <= self.high
+        """Return whether the interval holds the truth; None where there is none to be trusted."""
+        if not self.trusted or self.low is None or self.high is None:
+            return None
+        return self.low <= self.true <= self.high
 
 
 def specs_of_the_demo(folder: str | Path = "experiments") -> list[Spec]:
@@ -56,7 +65,9 @@ def specs_of_the_demo(folder: str | Path = "experiments") -> list[Spec]:
     found = [Spec.read(path) for path in sorted(Path(folder).glob("*.yml"))]
     known = [spec for spec in found if spec.experiment.key in PROGRAMS]
     if not known:
-        raise SpecError(f"{folder}: none of the demo's experiments ({', '.join(PROGRAMS)}) is here; run it in the project's folder")
+        raise SpecError(
+            f"{folder}: none of the demo's experiments ({', '.join(PROGRAMS)}) is here; run it in the project's folder"
+        )
     return known
 
 
@@ -123,19 +134,19 @@ def truths(box: Sandbox, workspace: Workspace, spec: Spec, found: dict[str, Any]
         metric = next(each for each in experiment.metrics if each.name == lift["metric"])
         true = box.truth(experiment.key, metric.name, ledger, end, arm=lift["arm"], window=metric.window)
         block = lift[lift["decision"]]
-        ends = block["absolute"] if block else {"value": None, "low": None, "high": None}
         out.append(
-            Truth(experiment.key, lift["arm"], metric.name, true, ends["value"], ends["low"], ends["high"])
+            Truth(experiment.key, lift["arm"], metric.name, true, **ends_of(block), trusted=lift["trusted"])
         )
     return out
 
 
+def ends_of(block: dict[str, Any] | None) -> dict[str, float | None]:
+    """Return value and ends of a record's block, None where there is none."""
+    return {name: block["absolute"][name] if block else None for name in ("value", "low", "high")}
+
+
 def run_demo(*, seed: int, weeks: int, progress: Progress) -> str:
     """Run the demo and return what to print: where the reports are, and truth beside measurement."""
-    from toolkit.readout.index import write_index
-    from toolkit.readout.render import publish
-    from toolkit.show import truths_text
-
     settings, specs = Settings.read(), specs_of_the_demo()
     home, reports = Path(settings.lift_home) / "demo", settings.lift_reports
     shutil.rmtree(home, ignore_errors=True)
@@ -149,12 +160,15 @@ def run_demo(*, seed: int, weeks: int, progress: Progress) -> str:
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / "readout.json").write_text(as_json(each), encoding="utf-8")
         pages = []
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            for at, page in enumerate(pool.map(lambda each: publish(each, reports), looks[-1].values())):
+        each_alone = get_context("spawn")  # running a notebook changes the process's folder
+        with ProcessPoolExecutor(max_workers=2, mp_context=each_alone) as pool:
+            for at, page in enumerate(pool.map(publish, looks[-1].values(), repeat(reports))):
                 progress("readouts", at + 1, len(specs))
                 pages.append(page)
         workspace = workspace_of(box, home, reports)
-        known = [each for spec in specs for each in truths(box, workspace, spec, looks[-1][spec.experiment.key])]
+        known = [
+            each for spec in specs for each in truths(box, workspace, spec, looks[-1][spec.experiment.key])
+        ]
     index = write_index(reports)
     return truths_text(known, looks[-1], [index, *pages])
 
@@ -167,13 +181,14 @@ def serve(command: Sequence[str], *, seed: int, weeks: int, port: int = 0) -> in
         if weeks:
             shutil.rmtree(home, ignore_errors=True)
             live_weeks(box, specs_of_the_demo(), home, reports, weeks=weeks)
-        variables = box.environment() | {"LIFT_HOME": str(home.resolve()), "LIFT_REPORTS": str(reports.resolve())}
+        variables = box.environment() | {
+            "LIFT_HOME": str(home.resolve()),
+            "LIFT_REPORTS": str(reports.resolve()),
+        }
         if command:
             return subprocess.run(command, env=os.environ | variables, check=False).returncode  # noqa: S603 (the user's own command)
         for name, value in variables.items():
             print(f"export {name}={value}", flush=True)  # noqa: T201
-        try:
-            box.wait()
-        except KeyboardInterrupt:
-            return 0
+        with suppress(KeyboardInterrupt):
+            Event().wait()
     return 0

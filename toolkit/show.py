@@ -17,12 +17,14 @@ from toolkit.design.experiment import Experiment
 from toolkit.lake.enrol import MatchReport
 from toolkit.steps.assign import Assigned
 from toolkit.steps.check import Preview
+from toolkit.steps.design import Detectable
 from toolkit.steps.pull import REACH, Pulled
 from toolkit.steps.push import Pushed, PushPlan
 from toolkit.steps.readout import Outcome
 
 __all__ = [
     "assigned_text",
+    "design_text",
     "outcomes_text",
     "plan_record",
     "plan_text",
@@ -328,9 +330,28 @@ def truths_text(known: Sequence[Any], looks: dict[str, dict[str, Any]], pages: S
             "" if value is None else f"{value * scale:+,.2f}{unit}"
             for value in (each.true, each.value, each.low, each.high)
         ]
-        held = {True: "yes", False: "no", None: "no interval"}[each.covered]
-        rows.append([each.experiment, each.arm, each.metric, shown[0], shown[1], f"{shown[2]} to {shown[3]}", held])
+        held = {True: "yes", False: "no", None: "not to be trusted yet"}[each.covered]
+        rows.append(
+            [each.experiment, each.arm, each.metric, shown[0], shown[1], f"{shown[2]} to {shown[3]}", held]
+        )
     header = ["experiment", "arm", "metric", "true lift", "measured", "interval", "holds it"]
     lines.append(table_text(header, rows, right=[3, 4, 5]))
     lines += ["Open these:", *(f"  {page}" for page in pages)]
     return "\n".join(lines)
+
+
+def design_text(found: Sequence[Detectable]) -> str:
+    """Return what an experiment can find."""
+    rows = []
+    for each in found:
+        scale, unit = (100, " pp") if each.kind == "conversion" else (1, "")
+        base = "" if each.base is None else f"{each.base * scale:,.2f}{'%' if unit else ''}"
+        effect = "not known yet" if each.effect is None else f"{each.effect * scale:,.2f}{unit}"
+        relative = "" if each.relative is None else f"{each.relative:.1%}"
+        rows.append([each.metric, each.arm, f"{each.treated:,}", f"{each.held:,}", base, effect, relative])
+    header = ["metric", "arm", "treated", "held out", "control so far", "smallest effect", "relative"]
+    shown = table_text(header, rows, right=[2, 3, 4, 5, 6])
+    return (
+        shown
+        + "\nAn effect of that size is found in 8 of 10 such experiments (two-sided test, alpha as in the file)."
+    )

@@ -23,6 +23,10 @@ from toolkit.errors import (
 COUNT = {"count": 3}
 
 
+def fail(error):
+    raise error
+
+
 def test_a_storm_of_429_without_headers_is_ridden_out_with_growing_waits():
     vendor = Vendor([httpx.Response(429)] * 7 + [COUNT])
     assert vendor.app().segment_size(7) == 3
@@ -34,7 +38,9 @@ def test_a_storm_of_429_without_headers_is_ridden_out_with_growing_waits():
 
 def test_an_endless_storm_of_429_ends_within_the_budget_and_says_how_long_it_was_tried():
     vendor = Vendor([httpx.Response(429)])
-    with pytest.raises(RateLimited, match=r"\(429\) at GET /v1/segments/7/customer_count, tried 8 times over \d+ s"):
+    with pytest.raises(
+        RateLimited, match=r"\(429\) at GET /v1/segments/7/customer_count, tried 8 times over \d+ s"
+    ):
         vendor.app().segment_size(7)
     assert len(vendor.asked) == 8
     assert sum(vendor.clock.naps) <= 90
@@ -48,7 +54,9 @@ def test_retry_after_in_seconds_is_never_undercut_and_barely_exceeded(status):
 
 
 def test_retry_after_as_a_date_is_obeyed():
-    vendor = Vendor([httpx.Response(429, headers={"Retry-After": formatdate(START + 12, usegmt=True)}), COUNT])
+    vendor = Vendor(
+        [httpx.Response(429, headers={"Retry-After": formatdate(START + 12, usegmt=True)}), COUNT]
+    )
     vendor.app().segment_size(7)
     assert 12 <= vendor.gaps()[0] <= 13
 
@@ -162,7 +170,10 @@ def test_slow_time_outs_count_towards_the_budget():
     ("answer", "said"),
     [
         (httpx.Response(200, html="<!doctype html><p>Sign in to the network"), "web page"),
-        (httpx.Response(200, content=b'{"count": 3', headers={"Content-Type": "application/json"}), "cut short"),
+        (
+            httpx.Response(200, content=b'{"count": 3', headers={"Content-Type": "application/json"}),
+            "cut short",
+        ),
         (httpx.Response(200, content=b""), "not JSON"),
         (httpx.Response(200, json=[1]), "list where an object"),
         (httpx.Response(200, content=b'{"count": NaN}'), "broken JSON"),
@@ -186,7 +197,9 @@ def test_a_body_that_cannot_be_decompressed_is_unexpected():
         Vendor([garbled]).app().segment_size(7)
 
 
-@pytest.mark.parametrize("url", ["", "api.customer.io", "ftp://host", "https://", "https://me:pass@host", "http://[::"])
+@pytest.mark.parametrize(
+    "url", ["", "api.customer.io", "ftp://host", "https://", "https://me:pass@host", "http://[::"]
+)
 def test_an_address_that_is_none_is_refused_by_name_of_its_variable(url):
     with pytest.raises(SettingsError, match="CUSTOMERIO_APP_URL") as told:
         CustomerIO(APP_KEY, base_url=url)
@@ -219,7 +232,10 @@ def test_an_empty_key_cannot_turn_one_route_into_another(key):
 
 
 def test_path_pieces_are_percent_encoded():
-    assert path_of("v1", "customers", "a+b@c/d e%", "attributes") == "/v1/customers/a%2Bb%40c%2Fd%20e%25/attributes"
+    assert (
+        path_of("v1", "customers", "a+b@c/d e%", "attributes")
+        == "/v1/customers/a%2Bb%40c%2Fd%20e%25/attributes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,8 +247,9 @@ def test_path_pieces_are_percent_encoded():
         lambda r: httpx.Response(409, json={"message": r.headers["Authorization"]}),
         lambda r: httpx.Response(503, text=r.headers["Authorization"]),
         lambda r: httpx.Response(200, text=r.headers["Authorization"]),
-        httpx.ConnectError(f"cannot reach with {APP_KEY} {TRACK_KEY} {TOKEN}"),
-        httpx.LocalProtocolError(f"Illegal header value {APP_KEY} {TRACK_KEY} {TOKEN}"),
+        lambda r: fail(httpx.ConnectError(f"refused {r.headers['Authorization']}", request=r)),
+        lambda r: fail(httpx.ReadError(f"lost {r.headers['Authorization']}", request=r)),
+        lambda r: fail(httpx.LocalProtocolError(f"Illegal header {r.headers['Authorization']}", request=r)),
     ],
 )
 def test_no_secret_is_in_an_error_its_chain_a_repr_or_a_log(answer, caplog):
@@ -262,7 +279,7 @@ def test_401_texts_name_the_variable_to_check():
         Vendor([httpx.Response(401, json={"meta": {"error": "x"}})]).app().segment(7)
     assert str(told.value) == (
         "Customer.io refused the key (401) at GET /v1/segments/7: check CUSTOMERIO_APP_API_KEY and that "
-        "CUSTOMERIO_REGION is the account's (us or eu)"
+        "CUSTOMERIO_REGION is the account's (us|eu)"
     )
     with pytest.raises(Unauthorized, match="CUSTOMERIO_SITE_ID and CUSTOMERIO_TRACK_API_KEY"):
         Vendor([httpx.Response(401)]).track().region()

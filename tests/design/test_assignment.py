@@ -33,7 +33,11 @@ def test_the_engine_computes_the_same_bucket(prefix, identifier):
 
 @pytest.mark.parametrize(
     "shares",
-    [{"holdout": 0.1, "treatment": 0.9}, {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}, {"a": 0.1, "b": 0.2, "c": 0.7}],
+    [
+        {"holdout": 0.1, "treatment": 0.9},
+        {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3},
+        {"a": 0.1, "b": 0.2, "c": 0.7},
+    ],
 )
 def test_a_hundred_thousand_customers_get_the_arm_that_the_real_sdk_gives(tmp_path, shares):
     weights = weights_of(shares)

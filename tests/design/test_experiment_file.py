@@ -65,10 +65,18 @@ WRONG = {
     "an end before the start": ("end: 2026-12-28", "end: 2026-09-28", "end: 2026-09-28 is before start"),
     "an unknown time zone": ("timezone: UTC", "timezone: Mars", "'Mars' is no time zone"),
     "a duration without unit": ("window: 14d", "window: 14", "14 is no duration"),
-    "a trait that reaches the control": ("arms: [free_shipping]", "arms: [holdout]", "'holdout' is the control"),
+    "a trait that reaches the control": (
+        "arms: [free_shipping]",
+        "arms: [holdout]",
+        "'holdout' is the control",
+    ),
     "a trait that is on by default": ("default: false", "default: true", "`default` must be false"),
     "a share of more than everyone": ("share: 0.02", "share: 2", "2 must be less than 1"),
-    "a segment and a filter": ("segment: 7", "segment: 7\n  filter: {a: b}", "needs `filter` or `segment`, and only one"),
+    "a segment and a filter": (
+        "segment: 7",
+        "segment: 7\n  filter: {a: b}",
+        "needs `filter` or `segment`, and only one",
+    ),
     "a column without outcomes": ("event: Unsubscribed", "column: left", "`column` needs `outcomes:`"),
     "an empty key": ("key: cart-free-shipping", "key: ''", "x.yml:1: key:"),
     "a key written twice": ("seed: 61", "seed: 61\nseed: 62", "x.yml:9: seed: is written twice; keep one"),
@@ -76,7 +84,11 @@ WRONG = {
     "a date with a time": ("start: 2026-10-05", "start: 2026-10-05 12:00:00", "is a date, without a time"),
     "two metrics of one name": ("name: aov", "name: revenue", "two are named 'revenue'"),
     "covariates named twice": ("[{lookback: 60d}, ltv_90d]", "[ltv_90d, ltv_90d]", "name one thing twice"),
-    "a path that goes nowhere": ("assignment: {source: hash}", "assignment: {source: hash, path: a}", "`path` goes with"),
+    "a path that goes nowhere": (
+        "assignment: {source: hash}",
+        "assignment: {source: hash, path: a}",
+        "`path` goes with",
+    ),
 }
 
 
@@ -91,7 +103,9 @@ def test_a_wrong_file_is_refused_with_place_and_mend(what):
 
 
 def test_every_problem_is_told_at_once():
-    text = EXAMPLE.replace("control: holdout", "control: nobody").replace("end: 2026-12-28", "end: 2026-01-01")
+    text = EXAMPLE.replace("control: holdout", "control: nobody").replace(
+        "end: 2026-12-28", "end: 2026-01-01"
+    )
     with pytest.raises(SpecError) as refused:
         parsed(text)
     assert len(str(refused.value).splitlines()) == 2

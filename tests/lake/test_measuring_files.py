@@ -98,7 +98,9 @@ def test_the_date_ends_in_the_experiments_time_zone(case):
 
 def test_an_order_counts_once_however_often_it_arrives(case):
     one = order("c0", AT + pd.Timedelta(days=1), 10, "o1")
-    found = measured(only(case, one, one | {"event_id": "again", "timestamp": AT + pd.Timedelta(days=2)}, one))
+    found = measured(
+        only(case, one, one | {"event_id": "again", "timestamp": AT + pd.Timedelta(days=2)}, one)
+    )
     assert sums(found)["treatment"] == pytest.approx(10)
     assert status(found, "duplicate_orders") == "fail"
 
@@ -127,7 +129,10 @@ def test_a_lookback_knows_nothing_that_came_after_assignment(case):
     rows = [order(f"c{n}", AT - (1 + n % 9) * day, 10.0 + n, f"p{n}") for n in range(40)]
     rows += [order(f"c{n}", AT + day, 10.0 + n, f"o{n}") for n in range(0, 80, 3)]
     before = measured(only(case, *rows))
-    refunds = [order(f"c{n}", AT + 2 * day, 10.0 + n, f"p{n}", name="Order Refunded", event_id=f"r{n}") for n in range(9)]
+    refunds = [
+        order(f"c{n}", AT + 2 * day, 10.0 + n, f"p{n}", name="Order Refunded", event_id=f"r{n}")
+        for n in range(9)
+    ]
     after = measured(only(case, *rows, *refunds))
     adjusted = [next(lift.adjusted for lift in found.lifts if lift.adjusted) for found in (before, after)]
     assert adjusted[0] == adjusted[1]
@@ -173,9 +178,9 @@ def test_assignments_outside_enrolment_or_after_the_date_do_not_count(case):
 def test_a_cap_is_the_pooled_quantile_with_silent_customers_as_zeros(case):
     case.spec = FILES.replace("value: amount}", "value: amount, cap: 0.95}")
     found = measured(case.write())
-    spent = case.assignments.merge(case.events.groupby("id")["amount"].sum().reset_index(), how="left").fillna(
-        {"amount": 0}
-    )
+    spent = case.assignments.merge(
+        case.events.groupby("id")["amount"].sum().reset_index(), how="left"
+    ).fillna({"amount": 0})
     expected = spent["amount"].quantile(0.95)
     (lift,) = [each for each in found.lifts if each.metric == "revenue"]
     assert lift.capped.cap == pytest.approx(expected, rel=1e-12)
@@ -255,7 +260,9 @@ def test_ids_of_another_kind_fail_instead_of_measuring_nothing(case):
 
 
 def test_a_guardrail_without_any_event_yet_is_noted_and_not_refused(case):
-    case.spec = FILES + "  - {name: left, kind: conversion, event: Unsubscribed, role: guardrail, harm: increase}\n"
+    case.spec = (
+        FILES + "  - {name: left, kind: conversion, event: Unsubscribed, role: guardrail, harm: increase}\n"
+    )
     found = measured(case.write())
     assert any("no event is named Unsubscribed" in note for note in found.notes)
     assert not next(lift for lift in found.lifts if lift.metric == "left").trusted
@@ -270,8 +277,14 @@ def test_other_columns_can_be_values(case):
 
 REFUSED = {
     "a missing file": (lambda case: setattr(case, "events", None), "events.parquet: no such file"),
-    "a missing column": (lambda case: setattr(case, "events", case.events.drop(columns="name")), "no column `name`; it has"),
-    "no amount to sum": (lambda case: setattr(case, "events", case.events.drop(columns="amount")), "no column `amount`"),
+    "a missing column": (
+        lambda case: setattr(case, "events", case.events.drop(columns="name")),
+        "no column `name`; it has",
+    ),
+    "no amount to sum": (
+        lambda case: setattr(case, "events", case.events.drop(columns="amount")),
+        "no column `amount`",
+    ),
     "instants without a zone": (
         lambda case: setattr(
             case, "events", case.events.assign(timestamp=case.events["timestamp"].dt.tz_localize(None))
@@ -302,7 +315,10 @@ REFUSED = {
         lambda case: setattr(case, "events", case.events.assign(amount=float("inf"))),
         "row 1: `amount` 'inf' is not finite",
     ),
-    "an empty table": (lambda case: setattr(case, "events", case.events.iloc[:0]), "has a header but no rows"),
+    "an empty table": (
+        lambda case: setattr(case, "events", case.events.iloc[:0]),
+        "has a header but no rows",
+    ),
 }
 
 
@@ -318,7 +334,9 @@ def test_a_file_that_cannot_be_used_is_refused_by_name(case, what):
 def test_csv_rows_are_named(case):
     case.events["timestamp"] = case.events["timestamp"].astype(str)
     case.events.loc[4, "timestamp"] = "2026-01-05 10:00:00"
-    with pytest.raises(DataError, match=r"events\.csv: row 5: `timestamp` '2026-01-05 10:00:00' has no time zone"):
+    with pytest.raises(
+        DataError, match=r"events\.csv: row 5: `timestamp` '2026-01-05 10:00:00' has no time zone"
+    ):
         measured(case.write(csv=True))
     case.events.loc[4, "timestamp"] = "soon+00:00"
     with pytest.raises(DataError, match=r"row 5: `timestamp` 'soon\+00:00' (has no|is no)"):
@@ -350,13 +368,20 @@ def test_a_metric_on_an_event_that_never_occurs_is_refused_with_the_nearest_name
 
 def test_a_covariate_that_is_no_column_is_refused(case):
     case.spec = FILES.replace("value: amount}", "value: amount, covariates: [ltv]}")
-    with pytest.raises(SpecError, match=r"metrics\[1\]\.covariates \(revenue\): 'ltv' is no column .* there are"):
+    with pytest.raises(
+        SpecError, match=r"metrics\[1\]\.covariates \(revenue\): 'ltv' is no column .* there are"
+    ):
         measured(case.write())
 
 
 def test_outcomes_with_two_rows_for_one_customer_are_refused(case):
-    pd.DataFrame({"id": ["c1", "c1", "c2"], "spend": [1.0, 2.0, 3.0]}).to_parquet(case.folder / "outcomes.parquet")
-    case.spec = FILES.split("events:")[0] + "outcomes: {source: files}\nmetrics: [{name: spend, kind: mean, column: spend}]\n"
+    pd.DataFrame({"id": ["c1", "c1", "c2"], "spend": [1.0, 2.0, 3.0]}).to_parquet(
+        case.folder / "outcomes.parquet"
+    )
+    case.spec = (
+        FILES.split("events:")[0]
+        + "outcomes: {source: files}\nmetrics: [{name: spend, kind: mean, column: spend}]\n"
+    )
     with pytest.raises(DataError, match=r"'c1' \(2 times\)"):
         measured(case.write())
 

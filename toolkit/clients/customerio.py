@@ -51,7 +51,7 @@ FINISHED = "finished"
 VENDOR = Vendor(
     "Customer.io",
     "CUSTOMERIO_APP_API_KEY",
-    ", and that CUSTOMERIO_REGION is the account's (us or eu)",
+    " and that CUSTOMERIO_REGION is the account's (us|eu)",
     "CUSTOMERIO_APP_URL",
 )
 

@@ -27,7 +27,7 @@ OPENING, CLOSING = b'{"batch":[', b"]}"
 VENDOR = Vendor(
     "Customer.io Track",
     "CUSTOMERIO_SITE_ID and CUSTOMERIO_TRACK_API_KEY",
-    ", and that CUSTOMERIO_REGION is the account's (us or eu)",
+    " and that CUSTOMERIO_REGION is the account's (us|eu)",
     "CUSTOMERIO_TRACK_URL",
 )
 

@@ -282,9 +282,7 @@ def _host_of(base_url: str, vendor: Vendor) -> str:
     except ValueError:
         usable, host = False, None
     if not usable or not host:
-        raise SettingsError(
-            f"{vendor.url_variable} must look like https://host, with no name or password in it"
-        )
+        raise SettingsError(f"{vendor.url_variable} must look like https://host, without a user in it")
     return host
 
 

@@ -20,6 +20,7 @@ class SegmentChange:
 
     Attributes:
         exists: whether the segment is there already.
+        moved: how many of those removed go on to another segment, as an offer escalates.
         holdout: whether its members are held out (added first), or eligible (removed first).
     """
 
@@ -29,6 +30,7 @@ class SegmentChange:
     add: tuple[str, ...]
     remove: tuple[str, ...]
     unchanged: int
+    moved: int = 0
 
     @property
     def members(self) -> int:
@@ -37,9 +39,9 @@ class SegmentChange:
 
     @property
     def is_large_removal(self) -> bool:
-        """Return whether more than a fifth of the members, and more than 100, would go."""
-        before = self.unchanged + len(self.remove)
-        return len(self.remove) > LARGE_NUMBER and len(self.remove) > LARGE_SHARE * before
+        """Return whether more than a fifth of the members, and more than 100, would lose what they have."""
+        before, leaving = self.unchanged + len(self.remove), len(self.remove) - self.moved
+        return leaving > LARGE_NUMBER and leaving > LARGE_SHARE * before
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,13 @@ def plan_sync(
 
     Order never matters: equal sets give equal plans.
     """
+    held = {experiment.holdout_segment, experiment.universal_segment}
+    gained = {
+        customer
+        for segment, wanted in desired.items()
+        if segment not in held
+        for customer in wanted - (actual.get(segment) or set())
+    }
     changes = []
     for segment, wanted in desired.items():
         have = actual.get(segment)
@@ -104,11 +113,12 @@ def plan_sync(
         changes.append(
             SegmentChange(
                 segment,
-                segment in {experiment.holdout_segment, experiment.universal_segment},
+                segment in held,
                 have is not None,
                 tuple(sorted(wanted - there)),
                 tuple(sorted(there - wanted)),
                 len(wanted & there),
+                0 if segment in held else len((there - wanted) & gained),
             )
         )
     return SyncPlan(experiment.key, tuple(changes))

@@ -75,7 +75,9 @@ def _interval(lift: Lift) -> str:
     block = lift.decided
     if block is None:
         return ""
-    return f"{amount(lift, block.absolute.low)} to {amount(lift, block.absolute.high)}"
+    return (
+        f"{amount(lift, block.absolute.low).removesuffix(' points')} to {amount(lift, block.absolute.high)}"
+    )
 
 
 def amount(lift: Lift, value: float) -> str:

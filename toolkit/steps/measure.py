@@ -16,7 +16,7 @@ from toolkit.stats.results import Check, Measurement
 from toolkit.stats.verdict import verdict_of
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["measure"]
+__all__ = ["look", "measure"]
 
 
 def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Measurement:
@@ -27,16 +27,14 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
         SpecError, DataError: the experiment names what is not there, or a file cannot be used.
         StorageError: the lake cannot be read.
     """
-    experiment, lake = spec.experiment, workspace.lake
-    as_of = as_of or workspace.now().astimezone(experiment.zone).date()
-    as_of_end = experiment.end_of(as_of)
-    with connect() as con:
-        evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end)
-        readings = read(con, experiment, evidence.needs, evidence.customers, spec.path)
-        checks = _checks(con, lake, experiment, evidence, readings, as_of_end)
+    experiment = spec.experiment
+    evidence, readings, checks, as_of = look(workspace, spec, as_of=as_of)
     lifts = tuple(lifts_of(experiment, readings))
     verdict = verdict_of(
-        experiment, lifts, checks, why_provisional=_why_provisional(experiment, evidence, as_of_end)
+        experiment,
+        lifts,
+        checks,
+        why_provisional=_why_provisional(experiment, evidence, experiment.end_of(as_of)),
     )
     tables = {
         "assignments": evidence.ledger.version,
@@ -54,6 +52,20 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
         _notes(evidence),
         {name: version for name, version in tables.items() if version is not None},
     )
+
+
+def look(
+    workspace: Workspace, spec: Spec, *, as_of: date | None = None
+) -> tuple[Evidence, Readings, list[Check], date]:
+    """Return what was found, read and checked at the end of `as_of`, before any statistics, and that date."""
+    experiment, lake = spec.experiment, workspace.lake
+    as_of = as_of or workspace.now().astimezone(experiment.zone).date()
+    as_of_end = experiment.end_of(as_of)
+    with connect() as con:
+        evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end)
+        readings = read(con, experiment, evidence.needs, evidence.customers, spec.path)
+        checks = _checks(con, lake, experiment, evidence, readings, as_of_end)
+    return evidence, readings, checks, as_of
 
 
 def _checks(

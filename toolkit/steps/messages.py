@@ -25,6 +25,11 @@ def told_before(workspace: Workspace, experiment: Experiment) -> dict[str, dict[
 
 
 def open_track(workspace: Workspace) -> CustomerIOTrack:
+    """Return the client of Customer.io's Track API.
+
+    Raises:
+        SettingsError: the site id or the key is not set.
+    """
     settings = workspace.settings
     return CustomerIOTrack(
         settings.secret("customerio_site_id"),

@@ -23,6 +23,7 @@ REACH = timedelta(days=30)
 """How far back Customer.io's activities go."""
 OVERLAP = timedelta(days=7)
 """How far behind the last finished walk a new one looks again, for events that arrived late."""
+JUST_NOW = timedelta(minutes=1)
 COMPACT_AFTER = 40
 MONEY = Decimal("0.0001")
 
@@ -108,6 +109,8 @@ def _walk(
     kept_as = f"customerio:{experiment.identity.key}"
     source = f"{kept_as}:{name}"
     cursor = _cursor(lake, source, now)
+    if cursor.next is None and cursor.complete_through and now - cursor.complete_through < JUST_NOW:
+        return Pulled()  # another experiment pulled the same events just now
     known = known_event_ids(lake, kept_as, name, since=now - REACH - OVERLAP)
     until = cursor.complete_through - OVERLAP if cursor.complete_through else None
     gap = None

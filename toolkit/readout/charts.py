@@ -1,0 +1,302 @@
+"""Charts as SVG: intervals against zero, sizes planned and actual. No script, and legible without colour.
+
+Every chart is drawn twice, wide and narrow; the stylesheet shows the one that fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from toolkit.readout import words
+from toolkit.readout.figures import Unit
+from toolkit.readout.svg import Scale, element, fitted, text
+
+__all__ = ["Row", "drawn", "intervals", "sizes"]
+
+WIDE, NARROW = 720.0, 340.0
+LABELS, VALUES = 186.0, 190.0
+SQUASHED = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One interval.
+
+    Attributes:
+        label: what is compared; `detail`: a second, quieter line.
+        value, low, high: None at `low` or `high` where the interval has no bound.
+        said: the value in words; `interval`: the interval in words.
+        shape: `primary` (diamond), `secondary` (circle) or `guardrail` (square).
+        direction: 1 good, −1 bad, 0 not settled.
+        doubt: why it is not to be trusted; then only the point is drawn, in grey.
+        provisional: the data are not complete; the line is dashed.
+    """
+
+    label: str
+    detail: str
+    value: float | None
+    low: float | None
+    high: float | None
+    said: str
+    interval: str
+    shape: str = "secondary"
+    direction: int = 0
+    doubt: str | None = None
+    provisional: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """Return all of it in words."""
+        told = self.doubt or f"{self.said}, interval {self.interval}"
+        return f"{self.label}{f' ({self.detail})' if self.detail else ''}: {told}"
+
+
+def drawn(
+    identifier: str, title: str, description: str, parts: Sequence[tuple[str, float, float, Markup]]
+) -> Markup:
+    """Return the drawings of one chart (name, width, height, content), each with a title and a description."""
+    return Markup("").join(
+        element(
+            "svg",
+            element("title", title, id=f"{identifier}-{name}-title"),
+            element("desc", description, id=f"{identifier}-{name}-desc"),
+            content,
+            viewBox=f"0 0 {width:g} {height:g}",
+            class_=f"chart {name}",
+            role="img",
+            aria_labelledby=f"{identifier}-{name}-title {identifier}-{name}-desc",
+        )
+        for name, width, height, content in parts
+    )
+
+
+def intervals(
+    identifier: str,
+    title: str,
+    rows: Sequence[Row],
+    unit: Unit,
+    *,
+    against: str,
+    margin: tuple[float, str] | None = None,
+) -> Markup:
+    """Return intervals against zero, one row each.
+
+    `unit` is what the axis is in, `against` the control's name, `margin` where harm begins, and that in words.
+    """
+    description = ". ".join(row.sentence for row in rows) + "."
+    parts = []
+    for name in ("wide", "narrow"):
+        height, content = _panel(rows, unit, wide=name == "wide", against=against, margin=margin)
+        parts.append((name, WIDE if name == "wide" else NARROW, height, content))
+    return drawn(identifier, title, description, parts)
+
+
+def _panel(
+    rows: Sequence[Row], unit: Unit, *, wide: bool, against: str, margin: tuple[float, str] | None
+) -> tuple[float, Markup]:
+    left, right = (LABELS, WIDE - VALUES) if wide else (10.0, NARROW - 10)
+    scale = Scale.around(_extent(rows, margin), left, right)
+    top, step = (26.0, 46.0) if wide else (26.0, 66.0)
+    bottom = top + step * len(rows)
+    zero = scale(0)
+    pieces = [_axis(scale, unit, top - 4, bottom, 5 if wide else 4)]
+    pieces.append(element("line", x1=zero, x2=zero, y1=top - 8, y2=bottom, class_="zero"))
+    if margin is not None:
+        pieces.append(_margin(scale, margin, zero, top, bottom))
+    else:
+        pieces.append(text("no difference", _inside(zero, left, right, 36), 11, "small", "middle"))
+    for place, row in enumerate(rows):
+        middle = top + step * place + (step / 2 if wide else step - 18)
+        pieces.append(_row(row, scale, middle, top + step * place, wide=wide))
+    side = bottom + 34
+    held = fitted(against, 110, 11)[0]
+    pieces.append(text(f"← lower than {held}" if zero - left > 150 else "← lower", left, side, "small"))
+    pieces.append(
+        text(f"higher than {held} →" if right - zero > 150 else "higher →", right, side, "small", "end")
+    )
+    return side + 8, Markup("").join(pieces)
+
+
+def _extent(rows: Sequence[Row], margin: tuple[float, str] | None) -> list[float]:
+    """Return what the scale must hold. A single very wide interval does not squash the others: it is cut."""
+    points = [row.value for row in rows if row.value is not None]
+    ends = [end for row in rows if not row.doubt for end in (row.low, row.high) if end is not None]
+    kept = [*points, *([margin[0] * 1.35] if margin else [])]
+    reach = SQUASHED * max((abs(each) for each in kept), default=0.0)
+    if not reach or len(rows) < 2:
+        return [*kept, *ends]
+    return [*kept, *(max(-reach, min(reach, end)) for end in ends)]
+
+
+def _axis(scale: Scale, unit: Unit, top: float, bottom: float, about: int) -> Markup:
+    ticks, step = scale.ticks(about)
+    scaled = step * unit.factor
+    decimals = next((n for n in range(6) if abs(scaled * 10**n - round(scaled * 10**n)) < 1e-6), 6)
+    return Markup("").join(
+        Markup("").join(
+            (
+                element("line", x1=scale(tick), x2=scale(tick), y1=top, y2=bottom, class_="grid"),
+                text(unit.change(tick, decimals, bare=True), scale(tick), bottom + 15, "tick", "middle"),
+            )
+        )
+        for tick in ticks
+    )
+
+
+def _margin(scale: Scale, margin: tuple[float, str], zero: float, top: float, bottom: float) -> Markup:
+    at, said = scale(margin[0]), margin[1]
+    beyond = (at, scale.end) if margin[0] > 0 else (scale.start, at)
+    near_end = at > (scale.start + scale.end) / 2
+    return Markup("").join(
+        (
+            element(
+                "rect",
+                x=beyond[0],
+                y=top - 8,
+                width=beyond[1] - beyond[0],
+                height=bottom - top + 8,
+                class_="beyond",
+            ),
+            element("line", x1=at, x2=at, y1=top - 8, y2=bottom, class_="margin"),
+            text(
+                said,
+                scale.end if near_end else scale.start,
+                11,
+                "small strong",
+                "end" if near_end else "start",
+            ),
+            text("0", zero, 11, "small", "middle")
+            if abs(zero - (scale.start if near_end else scale.end)) < 70
+            else Markup(""),
+        )
+    )
+
+
+def _row(row: Row, scale: Scale, middle: float, top: float, *, wide: bool) -> Markup:
+    pieces = [element("title", row.sentence), _labels(row, middle, top, wide=wide)]
+    if row.value is None:
+        return element("g", *pieces, class_="row")
+    kind = "doubt" if row.doubt else {1: "good", -1: "bad", 0: "open"}[row.direction]
+    if not row.doubt:
+        pieces.append(_line(row, scale, middle))
+    pieces.append(_mark(row.shape, scale(min(max(row.value, scale.low), scale.high)), middle))
+    return element("g", *pieces, class_=f"row {kind}{' provisional' if row.provisional else ''}")
+
+
+def _line(row: Row, scale: Scale, y: float) -> Markup:
+    """Return the interval: a bar with caps; an arrow at an end that has no bound or lies beyond the chart."""
+    pieces = []
+    places = []
+    for end, edge, sign in ((row.low, scale.start, -1), (row.high, scale.end, 1)):
+        if end is None or not scale.holds(end):
+            places.append(edge)
+            tip = edge + sign * 3
+            pieces.append(
+                element(
+                    "path",
+                    d=f"M{tip - sign * 9:g} {y - 6:g}L{tip:g} {y:g}L{tip - sign * 9:g} {y + 6:g}",
+                    class_="arrow",
+                )
+            )
+        else:
+            places.append(scale(end))
+            pieces.append(element("line", x1=scale(end), x2=scale(end), y1=y - 6, y2=y + 6, class_="cap"))
+    return Markup("").join((element("line", x1=places[0], x2=places[1], y1=y, y2=y, class_="span"), *pieces))
+
+
+def _mark(shape: str, x: float, y: float) -> Markup:
+    if shape == "primary":
+        return element("path", d=f"M{x:.1f} {y - 8:g}l8 8-8 8-8-8Z", class_="mark")
+    if shape == "guardrail":
+        return element("rect", x=x - 6, y=y - 6, width=12.0, height=12.0, class_="mark")
+    return element("circle", cx=x, cy=y, r=6.5, class_="mark")
+
+
+def _labels(row: Row, middle: float, top: float, *, wide: bool) -> Markup:
+    said, more = (words.NOT_TRUSTED, "see below") if row.doubt else (row.said, row.interval)
+    if row.value is None:
+        said, more = "no number", "see below"
+    if wide:
+        name = fitted(row.label, LABELS - 18, 14, 1 if row.detail else 2)
+        detail = fitted(row.detail, LABELS - 18, 12) if row.detail else []
+        return Markup("").join(
+            (
+                *_stack(
+                    [(line, "label") for line in name] + [(line, "small") for line in detail],
+                    0,
+                    middle,
+                    "start",
+                ),
+                *_stack([(said, "value"), (more, "small")], WIDE - VALUES + 18, middle, "start"),
+            )
+        )
+    name = fitted(f"{row.label} · {row.detail}" if row.detail else row.label, NARROW, 13)
+    return Markup("").join(
+        (
+            text(name[0], 0, top + 14, "label"),
+            element(
+                "text",
+                element("tspan", said, class_="value"),
+                element("tspan", f"  {more}", class_="small"),
+                x=0.0,
+                y=top + 31,
+            ),
+        )
+    )
+
+
+def _stack(lines: Sequence[tuple[str, str]], x: float, middle: float, anchor: str) -> list[Markup]:
+    shown = [line for line in lines if line[0]]
+    first = middle + 5 - 8.5 * (len(shown) - 1)
+    return [text(said, x, first + 17 * place, kind, anchor) for place, (said, kind) in enumerate(shown)]
+
+
+def _inside(x: float, left: float, right: float, half: float) -> float:
+    return min(max(x, left + half), right - half)
+
+
+def sizes(identifier: str, title: str, arms: Sequence[tuple[str, float, float, str]]) -> Markup:
+    """Return bars of customers per arm, with a tick where the plan would have them.
+
+    `arms` holds name, actual share, planned share, and both in words.
+    """
+    most = max((max(actual, planned) for _, actual, planned, _ in arms), default=1.0) or 1.0
+    description = ". ".join(f"{name}: {said}" for name, _, _, said in arms) + "."
+    parts = []
+    for kind in ("wide", "narrow"):
+        wide = kind == "wide"
+        left, right = (LABELS, WIDE - 260) if wide else (0.0, NARROW - 8)
+        top, step = (6.0, 34.0) if wide else (2.0, 54.0)
+        pieces = []
+        for place, (name, actual, planned, said) in enumerate(arms):
+            at = top + step * place
+            bar = at + (6 if wide else 36)
+            mark = left + (right - left) * planned / most
+            pieces.append(
+                element(
+                    "g",
+                    element("title", f"{name}: {said}"),
+                    text(
+                        fitted(name, LABELS - 18 if wide else NARROW, 14)[0],
+                        0,
+                        at + (21 if wide else 14),
+                        "label",
+                    ),
+                    text(said, WIDE - 242 if wide else 0, at + (21 if wide else 30), "small"),
+                    element(
+                        "rect",
+                        x=left,
+                        y=bar,
+                        width=max(1.0, (right - left) * actual / most),
+                        height=14.0,
+                        class_="bar",
+                    ),
+                    element("line", x1=mark, x2=mark, y1=bar - 4, y2=bar + 18, class_="plan"),
+                    class_="row",
+                )
+            )
+        parts.append((kind, WIDE if wide else NARROW, top + step * len(arms) + 4, Markup("").join(pieces)))
+    return drawn(identifier, title, description, parts)

@@ -1,0 +1,121 @@
+"""Numbers as readers say them: signs, units, digits, dates, p-values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+__all__ = ["DASH", "Unit", "count", "day", "decimals_for", "instant", "p_value", "percent"]
+
+DASH = "—"
+SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "BRL": "R$"}
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def decimals_for(low: float | None, high: float | None, value: float | None) -> int:
+    """Return how many decimals leave two significant digits of the interval's half-width.
+
+    With no bounded interval it is three significant digits of the value.
+    """
+    if low is not None and high is not None and high > low:
+        size, digits = (high - low) / 2, 2
+    else:
+        size, digits = abs(value or 0.0), 3
+    if not size or not math.isfinite(size):
+        return 2
+    return min(6, max(0, digits - 1 - math.floor(math.log10(size))))
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a metric's numbers are in.
+
+    `kind` is `points` (a share; differences in percentage points), `percent` (a relative lift), `money` or
+    `number`.
+    """
+
+    kind: str = "number"
+    currency: str | None = None
+
+    @property
+    def factor(self) -> float:
+        """Return what a stored number is multiplied by before it is said."""
+        return 100.0 if self.kind in {"points", "percent"} else 1.0
+
+    def decimals(self, low: float | None, high: float | None, value: float | None) -> int:
+        """Return the decimals that suit an estimate."""
+        return decimals_for(*(None if each is None else each * self.factor for each in (low, high, value)))
+
+    def change(self, value: float | None, decimals: int, *, bare: bool = False) -> str:
+        """Return a difference with its sign: `+7.64 points`, `−$1.20`, `+71.9%`; `bare` leaves “points” out."""
+        if value is None:
+            return DASH
+        said = f"{abs(value) * self.factor:,.{decimals}f}"
+        nought = not any(digit in said for digit in "123456789")
+        sign = "" if nought else "−" if value < 0 else "+"
+        return f"{sign}{self._prefix}{said}{self._suffix('' if bare else ' points')}"
+
+    def size(self, value: float | None, decimals: int) -> str:
+        """Return a mean or a share: `18.28%`, `$1.42`."""
+        if value is None:
+            return DASH
+        sign = "−" if value < 0 else ""
+        return f"{sign}{self._prefix}{abs(value) * self.factor:,.{decimals}f}{self._suffix('%')}"
+
+    def interval(self, low: float | None, high: float | None, decimals: int) -> str:
+        """Return an interval; an end that is None has no bound."""
+        if low is None and high is None:
+            return "no bounds"
+        if high is None:
+            return f"{self.change(low, decimals)} or more"
+        if low is None:
+            return f"{self.change(high, decimals)} or less"
+        return f"{self.change(low, decimals, bare=True)} to {self.change(high, decimals)}"
+
+    @property
+    def _prefix(self) -> str:
+        if self.kind != "money" or not self.currency:
+            return ""
+        code = self.currency.upper()
+        return SYMBOLS.get(code, f"{code}\N{NO-BREAK SPACE}")
+
+    def _suffix(self, for_points: str) -> str:
+        return for_points if self.kind == "points" else "%" if self.kind == "percent" else ""
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with thousands separators."""
+    return DASH if value is None else f"{value:,.0f}".replace("-", "−")
+
+
+def percent(value: float | None, decimals: int = 1) -> str:
+    """Return a share as a percentage, unsigned unless below zero."""
+    return DASH if value is None else f"{value:.{decimals}%}".replace("-", "−")
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value: two significant digits, and `< 0.0001` for anything smaller."""
+    if value is None:
+        return DASH
+    if value < 0.0001:
+        return "< 0.0001"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def day(iso: str | None) -> str:
+    """Return an ISO date as `3 Apr 2008`; anything else as it stands."""
+    try:
+        on = date.fromisoformat(str(iso))
+    except ValueError:
+        return str(iso) if iso else DASH
+    return f"{on.day} {MONTHS[on.month - 1]} {on.year}"
+
+
+def instant(iso: str | None) -> str:
+    """Return an ISO instant as `3 Apr 2008, 14:00 UTC`; anything else as it stands."""
+    try:
+        at = datetime.fromisoformat(str(iso)).astimezone(UTC)
+    except ValueError:
+        return str(iso) if iso else DASH
+    return f"{day(at.date().isoformat())}, {at:%H:%M} UTC"

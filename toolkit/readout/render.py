@@ -1,0 +1,153 @@
+"""From a record to a published page: papermill runs the notebook, its sections become one HTML file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from toolkit.errors import StorageError, ToolkitError
+from toolkit.readout.readout import TEMPLATES, templates
+from toolkit.readout.record import as_json
+
+__all__ = ["ReadoutFailed", "page_of", "publish"]
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "weekly_readout.ipynb"
+PARAMETERS = {"record": str}
+
+
+class ReadoutFailed(ToolkitError):
+    """A cell of the notebook failed; nothing was published."""
+
+    exit_status = 3
+
+
+def publish(
+    record: Mapping[str, Any],
+    reports: Path,
+    *,
+    notebook: Path = NOTEBOOK,
+    kernel: str = "python3",
+    parameters: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write `reports/<key>/<as_of>/{readout.json, readout.ipynb, index.html}` and return the page's path.
+
+    Everything is made beside its place and then moved there whole: nobody sees half a report. A failed cell
+    leaves what was published before as it was.
+
+    Raises:
+        ReadoutFailed: a cell failed; the notebook is kept for a look, and the message says where.
+        StorageError: the reports folder cannot be written.
+    """
+    given = {"record": "readout.json"} | dict(parameters or {})
+    _known(given)
+    home = reports.resolve() / str(record["experiment"])
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{record['as_of']}.", dir=home))
+    except OSError as refused:
+        raise StorageError(f"{home}: cannot be written: {refused.strerror}") from None
+    place = home / str(record["as_of"])
+    try:
+        (staging / "readout.json").write_text(as_json(dict(record)), encoding="utf-8")
+        executed = _run(notebook, staging, given, kernel)
+        if isinstance(executed, str):
+            kept = home / f"{record['as_of']}.failed"
+            shutil.rmtree(kept, ignore_errors=True)
+            staging.rename(kept)
+            raise ReadoutFailed(
+                f"{record['experiment']}: the notebook failed, nothing was published: {executed} "
+                f"(kept in {reports / home.name / kept.name / 'readout.ipynb'})"
+            )
+        sections = [Markup(html) for html in executed]  # noqa: S704 (escaped where it was made)
+        page = page_of(sections, f"{record['design']['name']}, {record['as_of']}")
+        (staging / "index.html").write_text(page, encoding="utf-8")
+        staging.chmod(0o755)
+        _move(staging, place)
+    except OSError as refused:
+        raise StorageError(f"{place}: cannot be written: {refused.strerror}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return reports / str(record["experiment"]) / str(record["as_of"]) / "index.html"
+
+
+def page_of(sections: list[Markup], title: str) -> str:
+    """Return a whole page: one file that asks the network for nothing."""
+    style = Markup((TEMPLATES / "readout.css").read_text(encoding="utf-8"))  # noqa: S704 (our own stylesheet)
+    page = templates().get_template("page.html.j2").render(sections=sections, title=title, style=style)
+    return str(page)
+
+
+def _known(given: Mapping[str, Any]) -> None:
+    """Refuse what papermill would let pass: unknown names and wrong types."""
+    for name, value in given.items():
+        if name not in PARAMETERS:
+            raise ToolkitError(
+                f"the readout's notebook has no parameter {name!r}; it has {', '.join(PARAMETERS)}"
+            )
+        if not isinstance(value, PARAMETERS[name]):
+            raise ToolkitError(
+                f"the readout's parameter {name} must be {PARAMETERS[name].__name__}, and is {type(value).__name__}"
+            )
+
+
+def _run(notebook: Path, staging: Path, parameters: Mapping[str, Any], kernel: str) -> list[str] | str:
+    """Run the notebook in `staging`; return its cells' HTML in order, or why it failed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import nbformat  # noqa: PLC0415 (slow to import, and only needed here)
+        import papermill  # noqa: PLC0415
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    target = staging / "readout.ipynb"
+    failure = None
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(target),
+            parameters=dict(parameters),
+            kernel_name=kernel,
+            cwd=str(staging),
+            progress_bar=False,
+            log_output=False,
+            extra_arguments=["--IPKernelApp.log_level=40"],
+        )
+    except papermill.exceptions.PapermillExecutionError as wrong:
+        failure = f"{wrong.ename}: {wrong.evalue}"
+    read = nbformat.read(target, as_version=4)
+    read.metadata.pop("papermill", None)  # holds paths of this machine and times of this run
+    for cell in read.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    nbformat.write(read, target)
+    if failure:
+        return failure
+    return [
+        str(output.data["text/html"])
+        for cell in read.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "text/html" in output.get("data", {})
+    ]
+
+
+def _move(staging: Path, place: Path) -> None:
+    """Put `staging` where `place` is; what was there goes once the new one stands."""
+    if not place.exists():
+        staging.rename(place)
+        return
+    old = place.with_name(f".{place.name}.old.{os.getpid()}")
+    place.rename(old)
+    try:
+        staging.rename(place)
+    except OSError:
+        old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
