@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import Connection, one, text, texts
-from toolkit.lake.ledger import parquet
+from toolkit.lake.engine import Connection, one, parquet, text, texts
 from toolkit.lake.tables import Lake
 from toolkit.stats.adjust import ArmRegression
 from toolkit.stats.moments import Moments

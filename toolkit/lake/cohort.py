@@ -9,8 +9,7 @@ import duckdb
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, SpecError
-from toolkit.lake.engine import Connection, connect, quoted, text
-from toolkit.lake.ledger import parquet
+from toolkit.lake.engine import Connection, connect, parquet, quoted, text
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import TABLES, Lake
 

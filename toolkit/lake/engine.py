@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from duckdb import DuckDBPyConnection as Connection
 from duckdb import connect as open_duckdb
 
-__all__ = ["Connection", "connect", "instant", "instants", "one", "quoted", "text", "texts"]
+__all__ = ["Connection", "connect", "instant", "instants", "one", "parquet", "quoted", "text", "texts"]
 
 
 def connect() -> Connection:
@@ -37,6 +37,13 @@ def texts(values: Iterable[str]) -> str:
 def instant(at: datetime) -> str:
     """Return the aware instant `at` as an SQL literal."""
     return f"TIMESTAMPTZ {text(at.astimezone(UTC).isoformat(sep=' '))}"
+
+
+def parquet(files: Sequence[str]) -> str:
+    """Return what stands after FROM for the Parquet files of a Delta table."""
+    hive = ", hive_partitioning = true, hive_types = {'experiment': VARCHAR}"
+    partitioned = all("/experiment=" in name for name in files)
+    return f"read_parquet([{texts(files)}], union_by_name = true{hive if partitioned else ''})"
 
 
 def one(con: Connection, sql: str) -> tuple[Any, ...]:

@@ -10,8 +10,7 @@ from datetime import datetime
 from toolkit.design.assignment import bounds_of, held_out_below, weights_of
 from toolkit.design.experiment import Experiment
 from toolkit.errors import LedgerError
-from toolkit.lake.engine import Connection, instant, one, text
-from toolkit.lake.ledger import parquet
+from toolkit.lake.engine import Connection, instant, one, parquet, text
 from toolkit.lake.tables import Lake
 
 __all__ = ["OPEN_ARM", "Enrolment", "MatchReport", "enrol", "find_new", "refuse_redraw", "report_matches"]

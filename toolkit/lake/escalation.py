@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import Connection, connect, instant, text, texts
+from toolkit.lake.engine import Connection, connect, instant, parquet, text, texts
 from toolkit.lake.intake import complete_through
-from toolkit.lake.ledger import open_ledger, parquet
+from toolkit.lake.ledger import open_ledger
 from toolkit.lake.sources import open_file
 from toolkit.lake.tables import Lake
 

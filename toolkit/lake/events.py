@@ -9,9 +9,8 @@ from datetime import datetime
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, SpecError
-from toolkit.lake.engine import Connection, instant, instants, one, quoted, text, texts
+from toolkit.lake.engine import Connection, instant, instants, one, parquet, quoted, text, texts
 from toolkit.lake.intake import complete_through, wanted_events
-from toolkit.lake.ledger import parquet
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Column, Needs

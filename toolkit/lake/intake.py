@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import connect, instant, one, text
-from toolkit.lake.ledger import parquet
+from toolkit.lake.engine import connect, instant, one, parquet, text
 from toolkit.lake.sources import open_file
 from toolkit.lake.tables import Lake
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError
-from toolkit.lake.engine import Connection, instant, instants, one, text, texts
+from toolkit.lake.engine import Connection, instant, instants, one, parquet, text, texts
 from toolkit.lake.sources import open_file
 from toolkit.lake.tables import Lake
 
-__all__ = ["Ledger", "open_ledger", "parquet"]
+__all__ = ["Ledger", "open_ledger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +34,6 @@ class Ledger:
     first_at: datetime | None
     last_at: datetime | None
     version: int | None
-
-
-def parquet(files: Sequence[str]) -> str:
-    """Return what stands after FROM for the Parquet files of a Delta table."""
-    hive = ", hive_partitioning = true, hive_types = {'experiment': VARCHAR}"
-    partitioned = all("/experiment=" in name for name in files)
-    return f"read_parquet([{texts(files)}], union_by_name = true{hive if partitioned else ''})"
 
 
 def open_ledger(

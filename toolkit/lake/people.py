@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import SpecError
-from toolkit.lake.engine import Connection, one, quoted, text
-from toolkit.lake.ledger import parquet
+from toolkit.lake.engine import Connection, one, parquet, quoted, text
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs

@@ -15,6 +15,7 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from toolkit.errors import StorageError
+from toolkit.lake.engine import connect, parquet, quoted, text
 
 __all__ = ["TABLES", "Lake"]
 
@@ -143,11 +144,14 @@ class Lake:
     def read(self, table: str, columns: list[str] | None = None, **equal: str) -> pa.Table:
         """Return the rows of `table` whose columns equal the texts given; no rows if it is not there yet."""
         schema = TABLES[table]
-        opened = self._open(table)
-        if opened is None:
-            return pa.schema([schema.field(name) for name in columns or schema.names]).empty_table()
-        filters = [(name, "=", value) for name, value in equal.items()]
-        return opened.to_pyarrow_table(columns=columns, filters=filters or None)
+        names = columns or list(schema.names)
+        files = self.files(table, **equal)
+        if not files:
+            return pa.schema([schema.field(name) for name in names]).empty_table()
+        wanted = " AND ".join(f"{quoted(name)} = {text(value)}" for name, value in equal.items()) or "true"
+        with connect() as con:
+            shown = ", ".join(quoted(name) for name in names)
+            return con.sql(f"SELECT {shown} FROM {parquet(files)} WHERE {wanted}").to_arrow_table()
 
     def append(self, table: str, rows: Any) -> None:
         """Append `rows` (an Arrow table or stream with this table's columns) as one atomic commit.
