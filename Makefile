@@ -12,7 +12,7 @@ demo: $(READY)
 
 test: $(READY) lint
 	$(BIN)/pytest
-	$(BIN)/pytest --nbval-lax notebooks
+	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=120 notebooks
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -23,7 +23,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 lab: $(READY)
-	$(BIN)/lift sandbox -- $(BIN)/jupyter lab notebooks
+	$(BIN)/lift sandbox --weeks 2 -- $(BIN)/jupyter lab notebooks
 
 lock: $(READY)
 	$(BIN)/python .ci/lock.py

@@ -21,7 +21,9 @@ class Lift:
         self.variables = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLES)}
         self.variables |= {"LIFT_HOME": str(folder / "lake"), "LIFT_REPORTS": str(folder / "reports")}
 
-    def __call__(self, *arguments: object, expect: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, *arguments: object, expect: int = 0, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "toolkit.cli", *map(str, arguments)],
             cwd=self.folder,

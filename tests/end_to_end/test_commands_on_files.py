@@ -10,8 +10,10 @@ from deltalake import DeltaTable
 
 from tests.example import EXAMPLE, FILES, OnFiles
 
-HASHED = FILES.replace("assignment: {source: files}\n", "").replace("start: 2026-01-01", "start: 2020-01-01").replace(
-    "end: 2026-02-01", "end: 2099-01-01"
+HASHED = (
+    FILES.replace("assignment: {source: files}\n", "")
+    .replace("start: 2026-01-01", "start: 2020-01-01")
+    .replace("end: 2026-02-01", "end: 2099-01-01")
 )
 
 
@@ -41,7 +43,11 @@ def test_a_failed_check_ends_in_status_one_and_hides_the_lift_from_people(lift, 
     done = lift("measure", case.write(), "--as-of", "2026-01-22", expect=1)
     assert "the arms do not have the sizes planned" in done.stdout
     assert "relative" not in done.stdout
-    record = json.loads(lift("measure", case.folder / "experiment.yml", "--as-of", "2026-01-22", "--json", "-", expect=1).stdout)
+    record = json.loads(
+        lift(
+            "measure", case.folder / "experiment.yml", "--as-of", "2026-01-22", "--json", "-", expect=1
+        ).stdout
+    )
     assert {each["trusted"] for each in record["lifts"]} == {False}
 
 
@@ -104,7 +110,10 @@ def test_a_snapshot_stays_as_it_was_taken(lift, case):
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("arms: {holdout: 0.5, treatment: 0.5}", "arms: {holdout: 0.4, treatment: 0.6}"), ("arms:", "seed: 7\narms:")],
+    [
+        ("arms: {holdout: 0.5, treatment: 0.5}", "arms: {holdout: 0.4, treatment: 0.6}"),
+        ("arms:", "seed: 7\narms:"),
+    ],
 )
 def test_a_changed_seed_or_share_is_refused_after_enrolment(lift, case, before, after):
     case.spec = HASHED
@@ -117,17 +126,26 @@ def test_a_changed_seed_or_share_is_refused_after_enrolment(lift, case, before, 
 
 def test_people_without_the_key_and_repeated_ones_are_reported(lift, case):
     case.spec = HASHED
-    case.people = pd.concat([case.people, case.people.iloc[:3], pd.DataFrame({"id": [None, ""], "email": ["a@x", None]})])
+    case.people = pd.concat(
+        [case.people, case.people.iloc[:3], pd.DataFrame({"id": [None, ""], "email": ["a@x", None]})]
+    )
     said = lift("assign", case.write()).stdout
-    assert "85 people qualify; 80 customers have the key `id`, 2 lack it (1 are known by e-mail only), 3 stand there more than once" in said
+    assert (
+        "85 people qualify; 80 customers have the key `id`, 2 lack it (1 are known by e-mail only), 3 stand there more than once"
+        in said
+    )
 
 
 def test_the_universal_holdout_is_in_no_experiment_and_kept_in_the_ledger(lift, case):
     case.people = pd.DataFrame({"id": [f"c{n}" for n in range(2000)]})
-    case.spec = HASHED.replace("entry: rolling}", "entry: rolling, universal_holdout: {key: always, share: 0.1}}")
+    case.spec = HASHED.replace(
+        "entry: rolling}", "entry: rolling, universal_holdout: {key: always, share: 0.1}}"
+    )
     lift("assign", case.write())
     rows = DeltaTable(case.folder / "lake" / "assignments").to_pandas()
-    mine, universal = (rows[rows["experiment"] == key].set_index("id")["arm"] for key in ("on-files", "always"))
+    mine, universal = (
+        rows[rows["experiment"] == key].set_index("id")["arm"] for key in ("on-files", "always")
+    )
     held = set(universal[universal == "holdout"].index)
     assert len(universal) == 2000
     assert 140 < len(held) < 260
@@ -152,7 +170,9 @@ def test_experiments_of_one_layer_share_no_customer(lift, case):
 
 def test_a_warehouse_query_sees_files_beside_the_spec_and_the_lake(lift, case):
     (case.folder / "grown.sql").write_text("SELECT id, age, tier FROM 'people.parquet' WHERE age >= 40;")
-    case.spec = HASHED.replace("{source: files, entry: rolling}", "{source: warehouse, sql: grown.sql, entry: rolling}")
+    case.spec = HASHED.replace(
+        "{source: files, entry: rolling}", "{source: warehouse, sql: grown.sql, entry: rolling}"
+    )
     assert "40 newly assigned" in lift("assign", case.write()).stdout
     (case.folder / "grown.sql").write_text("SELECT nothing FROM nowhere")
     assert "grown.sql: the query fails" in lift("assign", case.folder / "experiment.yml", expect=2).stderr

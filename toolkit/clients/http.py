@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 logging.getLogger("stamina").addHandler(logging.NullHandler())  # our own line says more than its bare one
 
 ATTEMPTS = 8
+ATTEMPTS_TO_CONNECT = 5
 BUDGET_SECONDS = 90.0
 BACKOFF_SECONDS = 0.5
 MOST_BACKOFF_SECONDS = 16.0
@@ -57,6 +58,7 @@ class _Passing(Exception):
         self.what = what
         self.mend = mend
         self.told_seconds = told_seconds
+        self.attempts = ATTEMPTS
 
 
 class Wire:
@@ -158,7 +160,7 @@ class Wire:
             backoff = min(MOST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (tried - 1))
             jitter = self._timing.chance() * min(JITTER_SECONDS, backoff)
             wait = max(backoff, error.told_seconds) + jitter
-            if tried >= ATTEMPTS or max(waited, clock() - began) + wait > BUDGET_SECONDS:
+            if tried >= error.attempts or max(waited, clock() - began) + wait > BUDGET_SECONDS:
                 self._not_before = max(self._not_before, clock() + error.told_seconds)
                 return False
             waited += wait
@@ -224,11 +226,14 @@ class Wire:
                 f"{self._vendor.name}: the certificate of {self.host} is not trusted at {route}: if a proxy of"
                 " your own signs it, name its certificate in SSL_CERT_FILE"
             )
-        return _Passing(
+        lost = _Passing(
             Unreachable,
             f"{self._vendor.name}: no connection to {self.host} ({told}) at {route}",
             f"check the network, the proxy settings and {self._vendor.url_variable}",
         )
+        if isinstance(error, httpx.ConnectError):
+            lost.attempts = ATTEMPTS_TO_CONNECT  # a name that does not resolve rarely does a minute later
+        return lost
 
     def _judged(self, answer: httpx.Response, route: str) -> httpx.Response:
         """Return a 2xx; raise for everything else."""

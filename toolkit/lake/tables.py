@@ -138,8 +138,8 @@ class Lake:
         if opened is None:
             return []
         known = set(opened.metadata().partition_columns)
-        filters = [(name, "=", value) for name, value in partition.items() if name in known]
-        return list(opened.file_uris(filters or None))
+        chosen = " AND ".join(f"{name} = {text(value)}" for name, value in partition.items() if name in known)
+        return list(opened.file_uris(file_pruning_predicate=chosen or None))
 
     def read(self, table: str, columns: list[str] | None = None, **equal: str) -> pa.Table:
         """Return the rows of `table` whose columns equal the texts given; no rows if it is not there yet."""
