@@ -21,9 +21,14 @@ def pytest_sessionstart(session):
         return
     folder = Path(tempfile.mkdtemp(prefix="lift-notebooks-"))
     box = Sandbox(seed=1, scale=0.4, limits=False).__enter__()
-    looks = live_weeks(box, specs_of_the_demo(HERE.parent / "experiments"), folder / "lake", folder / "reports", weeks=2)
+    looks = live_weeks(
+        box, specs_of_the_demo(HERE.parent / "experiments"), folder / "lake", folder / "reports", weeks=2
+    )
     RECORD.write_text(as_json(looks[-1]["vip-early-access"]), encoding="utf-8")
-    os.environ |= box.environment() | {"LIFT_HOME": str(folder / "lake"), "LIFT_REPORTS": str(folder / "reports")}
+    os.environ |= box.environment() | {
+        "LIFT_HOME": str(folder / "lake"),
+        "LIFT_REPORTS": str(folder / "reports"),
+    }
     running.update(box=box, folder=folder)
 
 

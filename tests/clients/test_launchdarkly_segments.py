@@ -54,7 +54,7 @@ def test_a_wrong_project_or_environment_is_never_taken_for_a_missing_segment():
         lambda c: c.check_access(),
     )
     for call in calls:
-        with pytest.raises(NotFound, match="environment 'prod' in project 'shop'.*LAUNCHDARKLY_PROJECT"):
+        with pytest.raises(NotFound, match=r"environment 'prod' in project 'shop'.*LAUNCHDARKLY_PROJECT"):
             call(Vendor([MISSING]).launchdarkly())
 
 

@@ -90,7 +90,7 @@ def test_no_held_out_customer_is_eligible_messaged_or_served_the_treatment(lived
 
 
 def test_whoever_must_not_be_offered_anything_is_not(lived):
-    box, workspace, known, _ = lived
+    box, _, known, _ = lived
     people = box.world.people
     protected = {people.ids[at] for at in range(len(people)) if people.do_not_offer[at]} - {""}
     assert protected

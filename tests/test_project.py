@@ -1,0 +1,123 @@
+"""The project keeps its own promises: floors, docs, generated files, notebooks."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from toolkit.cli import app
+
+ROOT = Path(__file__).parents[1]
+FLOORS = {
+    "errors": set(),
+    "settings": {"errors"},
+    "design": {"errors"},
+    "stats": {"errors", "design"},
+    "lake": {"errors", "design", "stats"},
+    "clients": {"errors", "design"},
+    "readout": {"errors", "design", "stats"},
+    "steps": {"errors", "settings", "design", "stats", "lake", "clients", "readout"},
+    "show": {"errors", "design", "lake", "steps"},
+    "sandbox": {"errors"},
+    "demo": {"errors", "settings", "lake", "readout", "sandbox", "show", "steps"},
+    "cli": {"errors", "readout", "steps", "show", "demo"},
+}
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("toolkit."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (each.name.split(".")[1] for each in node.names if each.name.startswith("toolkit."))
+
+
+def test_a_lower_floor_never_imports_a_higher_one():
+    for path in (ROOT / "toolkit").rglob("*.py"):
+        floor = path.relative_to(ROOT / "toolkit").parts[0].removesuffix(".py")
+        if floor == "__init__":
+            continue
+        strange = set(imports_of(path)) - FLOORS[floor] - {floor}
+        assert not strange, f"{path.relative_to(ROOT)} imports {', '.join(sorted(strange))}"
+
+
+def test_design_and_stats_know_no_clock_network_disk_or_chance():
+    forbidden = {
+        "os",
+        "time",
+        "random",
+        "socket",
+        "httpx",
+        "duckdb",
+        "deltalake",
+        "pathlib",
+        "requests",
+        "subprocess",
+    }
+    for folder in ("design", "stats"):
+        for path in (ROOT / "toolkit" / folder).glob("*.py"):
+            names = set()
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    names |= {each.name.split(".")[0] for each in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    names.add(node.module.split(".")[0])
+            allowed = {"pathlib"} if path.name == "experiment.py" else set()  # PurePath only: no disk
+            assert not names & (forbidden - allowed), path
+
+
+def test_lock_and_conda_file_follow_the_declared_dependencies():
+    spec = importlib.util.spec_from_file_location("lock", ROOT / ".ci" / "lock.py")
+    lock = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lock)
+    assert lock.drift() == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_are_clean_short_and_hold_no_logic(path):
+    notebook = json.loads(path.read_text())
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
+        source = "".join(cell["source"])
+        assert not re.search(r"^\s*(def|class) ", source, re.MULTILINE)
+        assert len(source.splitlines()) <= 14
+
+
+def test_every_command_is_documented():
+    readme = (ROOT / "README.md").read_text()
+    for name, command in get_command(app).commands.items():
+        assert f"lift {name}" in readme, name
+        assert command.help
+
+
+def test_documents_name_only_what_is_there():
+    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text()
+        for mentioned in re.findall(
+            r"`((?:toolkit|notebooks|experiments|tests|docs|benchmarks)/[\w./-]+)`", text
+        ):
+            assert (ROOT / mentioned).exists(), f"{name} names {mentioned}"
+        for linked in re.findall(r"\]\(([\w./-]+)\)", text):
+            assert (ROOT / linked).exists(), f"{name} links {linked}"
+
+
+def test_the_three_experiments_are_sound():
+    from toolkit.sandbox import PROGRAMS
+    from toolkit.steps.workspace import Spec
+
+    for path in (ROOT / "experiments").glob("*.yml"):
+        experiment = Spec.read(path).experiment
+        program = PROGRAMS[experiment.key]
+        assert set(program.eligible) == {key for trait in experiment.traits for key in trait.segments()}
+        assert program.holdout_segment == experiment.holdout_segment
+        assert set(program.schedule) == set(experiment.arms)
