@@ -9,17 +9,8 @@ from benchmarks import coverage
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 if __name__ == "__main__":
-    text = "\n".join(
-        [
-            "# Results",
-            "",
-            "Written by `make bench`.",
-            "",
-            "## Coverage of the demo’s intervals",
-            "",
-            coverage.run(),
-            "",
-        ]
+    text = (
+        f"# Results\n\nWritten by `make bench`.\n\n## Coverage of the demo’s intervals\n\n{coverage.run()}\n"
     )
     RESULTS.write_text(text, encoding="utf-8")
     print(text)

@@ -13,13 +13,15 @@ from toolkit.demo import live_weeks, specs_of_the_demo, truths, workspace_of
 from toolkit.sandbox import Sandbox
 
 SEEDS = 200
-SCALE = 0.3
+SCALE = 0.6
 WEEKS = 2
+KEYS = ("vip-early-access", "winback-dormant")
+"""Snapshots: their holdouts are large enough in a small world for intervals to be trusted."""
 
 
 def one(seed: int) -> list[tuple[str, str, str, bool | None]]:
     """Return (experiment, arm, metric, whether the interval held the truth) in the world of `seed`."""
-    specs = specs_of_the_demo()
+    specs = [spec for spec in specs_of_the_demo() if spec.experiment.key in KEYS]
     with tempfile.TemporaryDirectory() as folder, Sandbox(seed=seed, scale=SCALE, limits=False) as box:
         home, reports = Path(folder) / "lake", Path(folder) / "reports"
         looks = live_weeks(box, specs, home, reports, weeks=WEEKS)
