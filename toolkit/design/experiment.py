@@ -109,7 +109,7 @@ class RefundEvent(Part):
 class Events(Part):
     """Where what customers did comes from."""
 
-    source: Literal["customerio", "files", "warehouse"]
+    source: Literal["customerio", "files"]
     path: str | None = None
     timezone: str | None = None
     order: OrderEvent = OrderEvent()

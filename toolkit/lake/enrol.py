@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import pyarrow as pa
+
 from toolkit.design.assignment import bounds_of, held_out_below, weights_of
 from toolkit.design.experiment import Experiment
 from toolkit.errors import LedgerError
@@ -103,7 +105,8 @@ def find_new(
     if layer:
         mine = _digits(f"{layer}.{experiment.key}")
         beaten = [f"{_digits(f'{layer}.{rival}')} > {mine}" for rival in rivals]
-        con.execute(f"CREATE OR REPLACE TEMP VIEW taken AS {_taken(lake, experiment.key, layer)}")
+        taken = pa.table({"id": pa.array(_taken(lake, experiment.key, layer), pa.string())})
+        con.register("taken", taken)
         theirs = " OR ".join(["id IN (SELECT id FROM taken WHERE id IS NOT NULL)", *beaten])
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT id, held FROM (SELECT id, {out} AS held, "
@@ -198,14 +201,14 @@ def _assigned(lake: Lake, key: str) -> str:
     return f"SELECT CAST(id AS VARCHAR) AS id FROM {parquet(files)} WHERE experiment = {text(key)}"
 
 
-def _taken(lake: Lake, key: str, layer: str) -> str:
-    files = lake.files("assignments")
-    if not files:
-        return "SELECT CAST(NULL AS VARCHAR) AS id WHERE false"
-    return (
-        f"SELECT CAST(id AS VARCHAR) AS id FROM {parquet(files)} "
-        f"WHERE layer = {text(layer)} AND experiment <> {text(key)}"
+def _taken(lake: Lake, key: str, layer: str) -> list[str]:
+    """Return the customers whom other experiments of the layer have already."""
+    rows = (
+        lake.read("assignments", ["experiment", "id"], layer=layer)
+        if lake.has("assignments", "layer")
+        else None
     )
+    return [] if rows is None else [row["id"] for row in rows.to_pylist() if row["experiment"] != key]
 
 
 def _universal_shares(share: float) -> dict[str, float]:

@@ -141,8 +141,16 @@ class Lake:
         chosen = " AND ".join(f"{name} = {text(value)}" for name, value in partition.items() if name in known)
         return list(opened.file_uris(file_pruning_predicate=chosen or None))
 
+    def has(self, table: str, column: str) -> bool:
+        """Return whether `table` is there and has `column`."""
+        opened = self._open(table)
+        return opened is not None and column in {each.name for each in opened.schema().fields}
+
     def read(self, table: str, columns: list[str] | None = None, **equal: str) -> pa.Table:
-        """Return the rows of `table` whose columns equal the texts given; no rows if it is not there yet."""
+        """Return the rows of `table` whose columns equal the texts given; no rows if it is not there yet.
+
+        A column that whoever wrote the table left out is empty.
+        """
         schema = TABLES[table]
         names = columns or list(schema.names)
         files = self.files(table, **equal)
@@ -150,7 +158,8 @@ class Lake:
             return pa.schema([schema.field(name) for name in names]).empty_table()
         wanted = " AND ".join(f"{quoted(name)} = {text(value)}" for name, value in equal.items()) or "true"
         with connect() as con:
-            shown = ", ".join(quoted(name) for name in names)
+            there = {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {parquet(files)}").fetchall()}
+            shown = ", ".join(quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in names)
             return con.sql(f"SELECT {shown} FROM {parquet(files)} WHERE {wanted}").to_arrow_table()
 
     def append(self, table: str, rows: Any) -> None:
@@ -159,10 +168,14 @@ class Lake:
         Raises:
             StorageError: the disk or the object store refused.
         """
-        partition = PARTITIONED.get(table)
+        opened = self._open(table)
+        partition = PARTITIONED.get(table) if opened is None else opened.metadata().partition_columns or None
+        merge = "merge" if opened is not None and len(opened.schema().fields) < len(TABLES[table]) else None
         for attempt in range(APPEND_ATTEMPTS):
             try:
-                write_deltalake(self.uri(table), rows, mode="append", partition_by=partition)
+                write_deltalake(
+                    self.uri(table), rows, mode="append", partition_by=partition, schema_mode=merge
+                )
             except CommitFailedError as refused:  # another process created or changed the table just now
                 if attempt == APPEND_ATTEMPTS - 1 or not isinstance(rows, pa.Table):
                     raise StorageError(f"{self.uri(table)}: {refused}") from None
