@@ -1,241 +1,332 @@
-"""A readout: a frozen view of the record, section by section."""
+"""The readout: sections that show themselves in a notebook, and together make the page."""
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
 from toolkit.errors import DataError
-from toolkit.readout import explain, pictures, words
-from toolkit.readout.page import Section, fill, stylesheet
-from toolkit.readout.view import LiftView, unit_of
+from toolkit.readout import words
+from toolkit.readout.charts import Row, intervals, sizes
+from toolkit.readout.figures import DASH, count, day, instant, p_value, percent
+from toolkit.readout.svg import icon
+from toolkit.readout.trend import Look, by_week
+from toolkit.readout.view import RELATIVE, LiftView, unit_of
 
-__all__ = ["Readout", "Section"]
+__all__ = ["TEMPLATES", "Readout", "Section", "templates"]
 
-SCHEMA = 1
-NEEDED = {
-    "experiment": str,
-    "as_of": str,
-    "arms": list,
-    "checks": list,
-    "lifts": list,
-    "verdict": dict,
-    "design": dict,
-    "provenance": dict,
-}
-ROLES = ("primary", "secondary", "guardrail")
+TEMPLATES = Path(__file__).parent / "template"
+SHAPES = {"primary": "primary", "secondary": "secondary", "guardrail": "guardrail"}
+
+
+def templates() -> Environment:
+    """Return the templates: everything is escaped, and a name that is missing is an error."""
+    loaded = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    loaded.globals.update(icon=icon, words=words, count=count, percent=percent, day=day, p_value=p_value)
+    return loaded
 
 
 @dataclass(frozen=True, slots=True)
-class Readout:
-    """What one measurement says, ready to be shown.
+class Section:
+    """A part of the page; in a notebook it shows itself."""
 
-    Each method returns a section that shows itself in a notebook. With a failed check no section holds a lift.
-    """
+    key: str
+    html: Markup
+
+    def _repr_html_(self) -> str:
+        return str(self.html)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A view of a record, as `lift measure --json` writes it. Nothing here computes a number."""
 
     record: Mapping[str, Any]
 
     @classmethod
-    def of(cls, record: Mapping[str, Any], source: str = "the record") -> Readout:
-        """Return a view of `record`, copied.
-
-        Raises:
-            DataError: it is no record of this kind; the message begins with `source`.
-        """
-        if record.get("schema") != SCHEMA:
-            raise DataError(
-                f"{source}: has schema {record.get('schema')!r}, and this toolkit reads {SCHEMA}; "
-                "make the readout again with lift readout"
-            )
-        for name, kind in NEEDED.items():
-            if not isinstance(record.get(name), kind):
-                raise DataError(
-                    f"{source}: `{name}` is missing or of the wrong kind; make it with lift readout"
-                )
-        status = record["verdict"].get("status")
-        if status not in words.STATUS:
-            raise DataError(f"{source}: verdict.status is {status!r}; it is one of {', '.join(words.STATUS)}")
-        return cls(copy.deepcopy(dict(record)))
-
-    @classmethod
     def read(cls, path: str | Path) -> Readout:
-        """Return the readout whose record is the file at `path`.
+        """Return the readout of the record at `path`.
 
         Raises:
-            DataError: there is no such file, or it is no record.
+            DataError: the file is missing or is no record.
         """
         try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls(json.loads(Path(path).read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise DataError(
-                f"{path}: no such file. Make a readout with lift readout experiments/<key>.yml, then set "
-                '`record` in the first cell to its file, such as "../reports/<key>/<date>/readout.json"'
+                f"{path}: no such file; run `lift readout SPEC`, or write a record with "
+                "`lift measure SPEC --json readout.json` beside this notebook"
             ) from None
-        except (OSError, ValueError) as wrong:
-            raise DataError(f"{path}: cannot be read as a readout: {wrong}") from None
-        if not isinstance(record, dict):
-            raise DataError(f"{path}: holds no readout; make it with lift readout")
-        return cls.of(record, str(path))
+        except ValueError:
+            raise DataError(
+                f"{path}: is no readout record; write one with `lift measure SPEC --json FILE`"
+            ) from None
 
-    def _repr_html_(self) -> str:
-        return str(fill("look.html", css=stylesheet(), readout=self))
-
-    def __repr__(self) -> str:
-        return f"<readout of {self.key} as of {self.as_of}: {self.status}>"
-
-    # ---- facts ----------------------------------------------------------------------------------
-
-    @property
-    def key(self) -> str:
-        """Return the experiment's key."""
-        return str(self.record["experiment"])
-
-    @property
-    def as_of(self) -> str:
-        """Return the date up to whose end outcomes count."""
-        return str(self.record["as_of"])
+    # ---- what the sections are made of ------------------------------------------------------------
 
     @property
     def design(self) -> Mapping[str, Any]:
-        """Return the experiment as its file describes it."""
-        design: Mapping[str, Any] = self.record["design"]
-        return design
+        """Return what the experiment file says."""
+        found: Mapping[str, Any] = self.record["design"]
+        return found
 
     @property
-    def title(self) -> str:
-        """Return the name that people read."""
-        return str(self.design.get("name") or self.key)
-
-    @property
-    def checks_failed(self) -> Sequence[Mapping[str, Any]]:
+    def failed(self) -> list[Mapping[str, Any]]:
         """Return the checks that withhold the verdict."""
-        return [check for check in self.record["checks"] if check["status"] == "fail"]
+        return [each for each in self.record["checks"] if each["status"] == "fail"]
 
     @property
-    def status(self) -> str:
-        """Return the verdict in one word; a failed check outweighs what the record says."""
-        return "not_readable" if self.checks_failed else str(self.record["verdict"]["status"])
+    def level(self) -> str:
+        """Return the intervals' level in words, such as 95 %."""
+        return f"{1 - self.design['alpha']:.0%}"
 
-    @property
-    def verdict(self) -> str:
-        """Return the verdict in a sentence, without any number where a check failed."""
-        failed = len(self.checks_failed)
-        return words.withheld(failed) if failed else str(self.record["verdict"]["text"])
+    @cached_property
+    def views(self) -> list[LiftView]:
+        """Return all comparisons over the whole cohort; none where a check failed."""
+        return [] if self.failed else [each for each in self._all_views if each.lift["breakdown"] is None]
 
-    @property
-    def provisional(self) -> bool:
-        """Return whether the data are not complete yet."""
-        return self.status == "provisional"
-
-    @property
-    def confidence(self) -> str:
-        """Return the intervals' level, such as `95%`."""
-        return f"{round(100 * (1 - float(self.design.get('alpha', 0.05))), 4):g}%"
-
-    @property
-    def control(self) -> str:
-        """Return the control, as words."""
-        return words.arm_name(str(self.design.get("control", "control")))
-
-    @property
-    def customers(self) -> int:
-        """Return how many customers are assigned."""
-        return sum(int(arm["customers"]) for arm in self.record["arms"])
-
-    def lifts(self, breakdown: str | None = None) -> list[LiftView]:
-        """Return the comparisons that may be shown, primary metrics first; none where a check failed."""
-        if self.checks_failed:
-            return []
-        units = {each["name"]: unit_of(each, self.design.get("value")) for each in self.design["metrics"]}
-        found = [
-            LiftView(lift, units.get(lift["metric"]) or unit_of(lift, None))
-            for lift in self.record["lifts"]
-            if lift.get("breakdown") == breakdown
+    @cached_property
+    def _all_views(self) -> list[LiftView]:
+        metrics = {each["name"]: each for each in self.design["metrics"]}
+        return [
+            LiftView(each, unit_of(metrics.get(each["metric"], each), self.design["value"]))
+            for each in self.record["lifts"]
         ]
-        return sorted(found, key=lambda lift: ROLES.index(lift.role) if lift.role in ROLES else len(ROLES))
 
-    # ---- sections -------------------------------------------------------------------------------
+    def _section(self, key: str, **values: Any) -> Section:
+        shown = templates().get_template(f"{key}.html.j2").render(readout=self, **values)
+        return Section(key, Markup(shown))  # noqa: S704 (escaped by the template)
+
+    # ---- the sections, in the page's order ----------------------------------------------------------
 
     def headline(self) -> Section:
-        """Return what, the verdict, and where checks failed why and what to do."""
-        label, meaning = words.STATUS[self.status]
-        return self._section("headline", label=label, meaning=meaning, long=len(self.verdict) > 170)
+        """Return the first screen: question, verdict, the primary interval, sizes, dates, checks."""
+        status = "not_readable" if self.failed else self.record["verdict"]["status"]
+        name, meaning = words.STATUS[status]
+        sizes_said = ", ".join(
+            f"{words.arm_name(each['arm'])} {count(each['customers'])}" for each in self.record["arms"]
+        )
+        facts = [
+            ("Customers", sizes_said),
+            ("Enrolment", f"{day(self.design['start'])} to {day(self.design['end'])}"),
+            ("As of", day(self.record["as_of"])),
+            (
+                "Data through",
+                instant(self.record["data_through"]) if self.record["data_through"] else "not recorded",
+            ),
+        ]
+        return self._section(
+            "headline",
+            status=status,
+            name=name,
+            meaning=meaning,
+            facts=facts,
+            verdict=words.withheld(len(self.failed)) if self.failed else self.record["verdict"]["text"],
+            chart=self._primary(),
+        )
 
-    def primary_chart(self) -> Section:
-        """Return the primary metrics' intervals against zero; without one, the guardrails'."""
-        return self._figures("primary", *pictures.primary(self))
+    def _primary(self) -> Markup:
+        chosen = [each for each in self.views if each.role == "primary"] or self.views[:1]
+        if not chosen:
+            return Markup("")
+        rows = [self._row(each, absolute=True) for each in chosen]
+        return intervals(
+            "primary",
+            f"{chosen[0].metric}: difference to {chosen[0].control}, {self.level} interval",
+            rows,
+            chosen[0].unit,
+            against=chosen[0].control,
+        )
 
-    def glance(self) -> Section:
-        """Return sizes, dates and the checks' traffic light."""
-        return self._section("glance", wide=not pictures.primary(self)[1])
+    def intervals(self) -> Section:
+        """Return every metric's relative lift, by role; guardrails against their margins."""
+        charts = []
+        relative = [each for each in self.views if not (each.role == "guardrail" and each.margin is not None)]
+        if relative:
+            charts.append(
+                (
+                    "Relative lift of every metric",
+                    intervals(
+                        "forest",
+                        f"Relative lift of every metric, {self.level} intervals",
+                        [self._row(each, absolute=False) for each in relative],
+                        RELATIVE,
+                        against=relative[0].control,
+                    ),
+                )
+            )
+        for metric in dict.fromkeys(each.metric for each in self.views if each.role == "guardrail"):
+            guarded = [each for each in self.views if each.metric == metric and each.margin is not None]
+            if guarded:
+                margin = guarded[0].margin or 0.0
+                said = (
+                    f"margin {guarded[0].unit.change(margin, guarded[0].unit.decimals(None, None, margin))}"
+                )
+                charts.append(
+                    (
+                        f"Guardrail: {metric}",
+                        intervals(
+                            f"guardrail-{metric}",
+                            f"{metric} against its margin, {self.level} interval",
+                            [self._row(each, absolute=True) for each in guarded],
+                            guarded[0].unit,
+                            against=guarded[0].control,
+                            margin=(margin, said),
+                        ),
+                    )
+                )
+        return self._section("intervals", charts=charts)
 
-    def history(self) -> Section:
-        """Return the cumulative lift at every look, where there was more than one."""
-        return self._figures("history", "Week by week", pictures.history(self), words.HISTORY)
-
-    def interval_chart(self) -> Section:
-        """Return all metrics' intervals by role and arm: relative lifts, and guardrails against their margins."""
-        return self._figures("intervals", "All metrics", pictures.forest(self), words.CHART_HINT)
+    def _row(self, view: LiftView, *, absolute: bool) -> Row:
+        block = view.block or {}
+        at = block.get("absolute" if absolute else "relative") or {"value": None, "low": None, "high": None}
+        said, interval = view.absolute() if absolute else view.relative()
+        many = len(self.record["arms"]) > 2
+        return Row(
+            view.arm if absolute and many else view.metric,
+            view.metric if absolute and many else view.arm if many else view.role,
+            at["value"],
+            at["low"],
+            at["high"],
+            said,
+            interval,
+            SHAPES.get(view.role, "secondary"),
+            view.direction,
+            view.doubt,
+            self.record["verdict"]["status"] == "provisional",
+        )
 
     def lift_table(self) -> Section:
-        """Return every comparison with means, differences and p-values, each way it was estimated."""
-        return self._section("lifts", lifts=self.lifts())
+        """Return means, lifts and intervals of every metric, each way of estimating beside the others."""
+        return self._section("lifts", views=self.views)
 
-    def arms(self) -> Section:
-        """Return the arms' sizes, planned and actual."""
-        return self._figures("arms", "Customers per arm", pictures.arms(self), words.ARMS)
+    def by_week(self) -> Section:
+        """Return the primary metrics' lift at every look, with intervals."""
+        looks = [] if self.failed else self.record.get("history", [])
+        charts: list[tuple[str, tuple[Markup, dict[str, list[Look]]]]] = []
+        for view in [each for each in self.views if each.role == "primary"]:
+            if any(view.metric == done for done, _ in charts):
+                continue
+            arms: dict[str, list[Look]] = {}
+            for each in looks:
+                if each["metric"] == view.metric and each["trusted"]:
+                    decimals = view.unit.decimals(each["low"], each["high"], each["value"])
+                    said = f"{view.unit.change(each['value'], decimals)} ({view.unit.interval(each['low'], each['high'], decimals)})"
+                    arms.setdefault(words.arm_name(each["arm"]), []).append(
+                        Look(each["as_of"], each["value"], each["low"], each["high"], said)
+                    )
+            if arms and max(len(each) for each in arms.values()) > 1:
+                title = f"{view.metric}: lift at each look, {self.level} intervals"
+                charts.append((view.metric, (by_week(f"weeks-{view.metric}", title, arms, view.unit), arms)))
+        return self._section("weeks", charts=charts)
 
     def checks(self) -> Section:
-        """Return every check, what it asked and what it found."""
-        return self._section("checks")
+        """Return every check with its answer, and what to do where it did not pass."""
+        return self._section("checks", checks=self.record["checks"])
+
+    def arms(self) -> Section:
+        """Return the arms' sizes beside those planned."""
+        total = sum(each["customers"] for each in self.record["arms"]) or 1
+        rows = [
+            (
+                words.arm_name(each["arm"]),
+                each["customers"] / total,
+                each["share"],
+                f"{count(each['customers'])}, {percent(each['customers'] / total, 2)} (planned {percent(each['share'], 2)})",
+            )
+            for each in self.record["arms"]
+        ]
+        return self._section(
+            "arms", chart=sizes("sizes", "Customers per arm, and the sizes planned", rows), rows=rows
+        )
 
     def breakdowns(self) -> Section:
-        """Return lifts by level of each breakdown, marked as exploratory."""
-        return self._section("breakdowns", breakdowns=pictures.breakdowns(self))
+        """Return the primary metric's lift by level of each breakdown, marked exploratory."""
+        cuts = [] if self.failed else [each for each in self._all_views if each.lift["breakdown"] is not None]
+        names = {each["name"]: each["role"] for each in self.design["metrics"]}
+        chosen = [each for each in cuts if names.get(each.metric) == "primary"] or cuts
+        return self._section("breakdowns", views=chosen)
 
     def method(self) -> Section:
-        """Return how the numbers were made, in plain words, from what the record says."""
-        return self._section("method", paragraphs=explain.method(self))
+        """Return how the numbers were made, in words."""
+        said = [words.intention_to_treat(self.design["control"], self.design["identity"])]
+        said.append(words.windows([(each["name"], each["window"]) for each in self.design["metrics"]]))
+        said += [words.welch(self.level), words.fieller(self.level)]
+        adjusted = [each for each in self.views if each.lift["decision"] in {"adjusted", "capped_adjusted"}]
+        if adjusted:
+            blocks = [(each, each.block or {}) for each in adjusted]
+            names = list(dict.fromkeys(name for _, block in blocks for name in block.get("covariates", ())))
+            gains = [
+                (f"{each.metric}, {each.arm}", percent(block["variance_reduction"]))
+                for each, block in blocks
+                if (block.get("variance_reduction") or 0) > 0
+            ]
+            said.append(words.adjusted(names, gains))
+        caps: dict[str, tuple[str, str, str]] = {}
+        for each in self.views:
+            if each.lift["capped"]:
+                cap, many = each.lift["capped"]["cap"], each.lift["capped"]["capped_customers"]
+                caps[each.metric] = (each.metric, each.unit.size(cap, 2), count(many))
+        if caps:
+            said.append(words.capped(list(caps.values())))
+        guards = {each.metric: each for each in self.views if each.margin is not None}
+        if guards:
+            said.append(
+                words.margins(
+                    [
+                        (
+                            name,
+                            str(each.lift["harm"]),
+                            each.unit.change(
+                                abs(each.margin or 0), each.unit.decimals(None, None, each.margin)
+                            ),
+                        )
+                        for name, each in guards.items()
+                    ]
+                )
+            )
+        said.append(words.looks(self.design["looks"]))
+        return self._section("method", said=said)
 
     def definitions(self) -> Section:
-        """Return what every metric and trait means."""
-        return self._section("definitions")
-
-    def decisions(self) -> Section:
-        """Return owners, decisions and notes."""
-        return self._section("decisions")
+        """Return what metrics count, what traits mean, who owns what, and what was decided."""
+        return self._section("definitions", design=self.design, dash=DASH)
 
     def provenance(self) -> Section:
-        """Return where the numbers come from, and the command that makes them again."""
-        return self._section("provenance", command=words.rebuild(self.key, self.as_of))
+        """Return what this readout was made from, and how to make it again."""
+        made = self.record["provenance"]
+        rows = [
+            ("Experiment file", made["spec"]),
+            *((f"Table {name}", f"version {version}") for name, version in made["tables"].items()),
+            *((name.capitalize(), version) for name, version in made["versions"].items()),
+        ]
+        command = words.rebuild(self.record["experiment"], self.record["as_of"])
+        return self._section("provenance", rows=rows, notes=self.record["notes"], command=command)
 
-    def sections(self) -> tuple[Section, ...]:
-        """Return all sections in the page's order."""
+    def sections(self) -> Sequence[Section]:
+        """Return all sections, in the page's order."""
         return (
             self.headline(),
-            self.primary_chart(),
-            self.glance(),
-            self.history(),
-            self.interval_chart(),
+            self.intervals(),
             self.lift_table(),
-            self.arms(),
+            self.by_week(),
             self.checks(),
+            self.arms(),
             self.breakdowns(),
             self.method(),
             self.definitions(),
-            self.decisions(),
             self.provenance(),
         )
-
-    def _section(self, name: str, **context: Any) -> Section:
-        return Section(
-            name, fill(f"{name}.html", readout=self, record=self.record, design=self.design, **context)
-        )
-
-    def _figures(self, name: str, title: str, figures: Sequence[pictures.Figure], hint: str = "") -> Section:
-        html = fill("figures.html", name=name, title=title, figures=figures, hint=hint)
-        return Section(name, html if figures else html[:0])

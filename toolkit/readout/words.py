@@ -95,14 +95,6 @@ NOTHING_COMPARED = "No metric has been compared yet."
 CHART_HINT = (
     "Filled marks: the interval excludes zero. Hollow marks: it does not. Arrows: the interval goes on."
 )
-HISTORY = "Each look counts everything up to its date, so the looks overlap and are not independent tries."
-ARMS = "The bar is what was assigned, the tick what was planned."
-NO_BASE = "the control’s mean is no base for a relative lift; read the difference instead"
-NOT_SHOWN = (
-    "Where too few customers did it, or a very large value rules, an interval would look surer than it is. There "
-    "the reason stands instead, and no p-value."
-)
-TABLE = "The first line of each metric decides; the lines below are the same comparison estimated otherwise."
 SPARK_HIDDEN = "hidden: a check failed"
 ESTIMATES = {
     "raw": "as measured",
@@ -246,13 +238,3 @@ def margins(named: Sequence[tuple[str, str, str]]) -> str:
     """Return what guardrails tolerate."""
     parts = "; ".join(f"{metric} may {way} by less than {margin}" for metric, way, margin in named)
     return f"A guardrail is safe when its whole interval stays inside its margin, set beforehand: {parts}."
-
-
-def intervals_at(level: str) -> str:
-    """Return which intervals stand in a table."""
-    return f"Beneath each number stands its {level} interval."
-
-
-def left_out(rows: int) -> str:
-    """Return that a table was cut."""
-    return f"{rows:,} more comparisons, of smaller groups, stand in readout.json."
