@@ -330,7 +330,7 @@ def truths_text(known: Sequence[Any], looks: dict[str, dict[str, Any]], pages: S
             "" if value is None else f"{value * scale:+,.2f}{unit}"
             for value in (each.true, each.value, each.low, each.high)
         ]
-        held = {True: "yes", False: "no", None: "not to be trusted yet"}[each.covered]
+        held = {True: "yes", False: "no", None: "not trusted yet"}[each.covered]
         rows.append(
             [each.experiment, each.arm, each.metric, shown[0], shown[1], f"{shown[2]} to {shown[3]}", held]
         )

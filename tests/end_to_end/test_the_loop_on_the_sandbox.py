@@ -268,6 +268,27 @@ def test_a_refused_write_stops_before_any_message(box, vip):
     assert not [each for each in box.requests if each.path.startswith("/api/v2/batch")]
 
 
+def test_an_interrupted_pull_goes_on_at_the_page_it_was_at(box, vip, tmp_path):
+    workspace, spec = vip
+    pages = []
+
+    def stop(*told):
+        pages.append(told)
+        if len(pages) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pull(workspace, spec, progress=stop)
+    kept = workspace.lake.read("events").num_rows
+    assert 0 < kept <= 200
+    rest = pull(workspace, spec)
+    whole = pull(workspace_of(box, tmp_path / "another", tmp_path / "reports"), spec)
+    assert kept + rest.added == whole.added
+    assert rest.pages == whole.pages - 2
+    rows = workspace.lake.read("events").column("event_id").to_pylist()
+    assert len(rows) == len(set(rows)) == whole.added
+
+
 def test_without_a_network_the_host_is_named(lift, experiments):
     done = lift(
         "check",
