@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -194,6 +195,101 @@ def test_the_index_lists_every_experiment_and_what_failed(record, tmp_path):
     assert "on-files/2026-01-15/readout.json" in shown
     assert "bad, 2026-01-22" in shown
     assert "&lt;b&gt;no&lt;/b&gt; network" in shown
+
+
+def test_metrics_in_different_units_never_share_an_axis(record):
+    several = changed(record)
+    for lift in several["lifts"]:
+        lift["role"] = "primary"
+    drawn = re.findall(r'<desc id="primary[^"]*-wide-desc">(.*?)</desc>', page(several))
+    assert len(drawn) == len({lift["metric"] for lift in record["lifts"]})
+
+
+def test_a_harmed_guardrail_stands_on_the_first_screen(record):
+    harmed = changed(record)
+    for lift in harmed["lifts"]:
+        if lift["metric"] == "revenue":
+            lift |= {
+                "role": "guardrail",
+                "harm": "decrease",
+                "margin": 0.1,
+                "answer": "harm",
+                "trusted": True,
+            }
+    head = str(Readout(harmed).headline().html)
+    assert "revenue: difference to" in head
+    assert "margin" in head
+
+
+def test_the_level_is_not_rounded_to_certainty(record):
+    assert Readout(changed(record, design=record["design"] | {"alpha": 0.001})).level == "99.9%"
+
+
+def test_no_trace_of_a_lift_is_left_where_a_check_failed(record):
+    failed = changed(record)
+    failed["checks"][0] |= {"status": "fail", "detail": "the arms do not have the sizes planned"}
+    for lift in failed["lifts"]:
+        for way in ("raw", "adjusted", "capped", "capped_adjusted"):
+            if lift[way]:
+                lift[way]["absolute"] |= {"value": 0.7531, "low": 0.7531, "high": 0.7531}
+                lift[way]["relative"] |= {"value": 0.7531, "low": 0.7531, "high": 0.7531}
+        lift["means"] = {"treatment": 0.7531, "control": 0.7531}
+    for look in failed["history"]:
+        look |= {"value": 0.7531, "low": 0.7531, "high": 0.7531}
+    failed["verdict"] = {"status": "incremental", "text": "Raised by 75.31 points."}
+    assert "75.31" in page(failed | {"checks": record["checks"]})
+    assert not re.search(r"75\.3|0\.75", page(failed))
+
+
+def test_in_a_notebook_sections_are_styled_without_touching_anything_else(record):
+    shown = Readout(record)._repr_html_()
+    assert shown.startswith("<style>@scope (.lift){")
+    assert ":root" not in shown
+    assert "body{" not in shown
+    assert Readout(record).headline()._repr_html_().startswith('<div class="lift">')
+
+
+@pytest.mark.parametrize("text", ["[]", '{"schema": 1}', '{"schema": 99}'])
+def test_what_is_no_record_is_told_without_a_traceback(tmp_path, text):
+    (tmp_path / "readout.json").write_text(text)
+    with pytest.raises(DataError, match="is no readout record"):
+        Readout.read(tmp_path / "readout.json")
+
+
+def test_one_odd_record_does_not_stop_the_index(record, tmp_path):
+    for name, made in (
+        ("good", record),
+        ("odd", changed(record, verdict={"status": "splendid", "text": ""})),
+    ):
+        place = tmp_path / name / "2026-01-22"
+        place.mkdir(parents=True)
+        (place / "readout.json").write_text(json.dumps(made))
+    shown = write_index(tmp_path).read_text()
+    assert shown.count("<article") == 1
+    assert "odd, 2026-01-22" in shown
+
+
+def test_a_look_that_is_not_to_be_trusted_is_not_in_the_sparkline(record, tmp_path):
+    doubted = changed(record)
+    for look in doubted["history"]:
+        look["trusted"] = False
+    (tmp_path / "on-files" / "2026-01-22").mkdir(parents=True)
+    (tmp_path / "on-files" / "2026-01-22" / "readout.json").write_text(json.dumps(doubted))
+    assert 'class="spark"' not in write_index(tmp_path).read_text()
+
+
+@pytest.mark.parametrize("more", [{"experiment": "../out"}, {"as_of": "../../out"}])
+def test_a_record_cannot_lead_out_of_the_reports_folder(record, tmp_path, more):
+    with pytest.raises(DataError, match="an experiment's key"):
+        publish(changed(record, **more), tmp_path / "reports")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_record_gives_the_same_bytes_in_any_folder(record, tmp_path):
+    first, second = publish(record, tmp_path / "a"), publish(record, tmp_path / "{b}")
+    for name in ("readout.json", "readout.ipynb", "index.html"):
+        assert (first.parent / name).read_bytes() == (second.parent / name).read_bytes()
+    assert first.read_text().count("<style>") == 1
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed")

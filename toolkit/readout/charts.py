@@ -233,7 +233,7 @@ def _labels(row: Row, middle: float, top: float, *, wide: bool) -> Markup:
                 *_stack([(said, "value"), (more, "small")], WIDE - VALUES + 18, middle, "start"),
             )
         )
-    name = fitted(f"{row.label} · {row.detail}" if row.detail else row.label, NARROW, 13)
+    name = fitted(f"{row.label} · {row.detail}" if row.detail else row.label, NARROW - 8, 18)
     return Markup("").join(
         (
             text(name[0], 0, top + 14, "label"),

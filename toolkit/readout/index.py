@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from toolkit.errors import StorageError
+from toolkit.errors import DataError, StorageError
 from toolkit.readout import words
 from toolkit.readout.figures import count
 from toolkit.readout.readout import Readout, templates
@@ -40,10 +39,10 @@ def write_index(reports: Path, failures: Mapping[str, str] | None = None) -> Pat
             if not DATE.fullmatch(place.parent.name):
                 continue
             try:
-                looks[place.parent.name] = Readout(json.loads(place.read_text(encoding="utf-8")))
-                _ = looks[place.parent.name].views
-            except (OSError, ValueError, KeyError, TypeError) as wrong:
-                looks.pop(place.parent.name, None)
+                found = Readout.read(place)
+                _row(home, {place.parent.name: found})
+                looks[place.parent.name] = found
+            except (DataError, OSError, AttributeError, KeyError, TypeError) as wrong:
                 failed[f"{home.name}, {place.parent.name}"] = (
                     f"readout.json cannot be read ({type(wrong).__name__})"
                 )
@@ -98,7 +97,7 @@ def _trend(readout: Readout) -> tuple[list[float], str]:
     looks = [
         each["value"]
         for each in readout.record.get("history", [])
-        if each["metric"] == primary.metric and each["arm"] == primary.lift["arm"]
+        if each["metric"] == primary.metric and each["arm"] == primary.lift["arm"] and each["trusted"]
     ]
     value, interval = primary.absolute()
     told = f"{primary.metric}, {primary.arm}: {value}" + (

@@ -24,6 +24,8 @@ __all__ = ["TEMPLATES", "Readout", "Section", "templates"]
 
 TEMPLATES = Path(__file__).parent / "template"
 SHAPES = {"primary": "primary", "secondary": "secondary", "guardrail": "guardrail"}
+SCHEMA = 1
+NEEDED = {"design": dict, "verdict": dict, "provenance": dict, "arms": list, "checks": list, "lifts": list}
 
 
 def templates() -> Environment:
@@ -39,6 +41,14 @@ def templates() -> Environment:
     return loaded
 
 
+def scoped_stylesheet() -> Markup:
+    """Return the stylesheet for a notebook: it touches a readout's sections and nothing else there."""
+    rules = (TEMPLATES / "readout.css").read_text(encoding="utf-8")
+    for outside in (":root{", "body{"):
+        rules = rules.replace(outside, ":scope{")
+    return Markup("@scope (.lift){{{}}}").format(Markup(rules))  # noqa: S704 (our own stylesheet)
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A part of the page; in a notebook it shows itself."""
@@ -47,7 +57,7 @@ class Section:
     html: Markup
 
     def _repr_html_(self) -> str:
-        return str(self.html)
+        return f'<div class="lift">{self.html}</div>'
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class Readout:
             DataError: the file is missing or is no record.
         """
         try:
-            return cls(json.loads(Path(path).read_text(encoding="utf-8")))
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise DataError(
                 f"{path}: no such file; run `lift readout SPEC`, or write a record with "
@@ -74,6 +84,20 @@ class Readout:
             raise DataError(
                 f"{path}: is no readout record; write one with `lift measure SPEC --json FILE`"
             ) from None
+        whole = (
+            isinstance(record, dict)
+            and record.get("schema") == SCHEMA
+            and all(isinstance(record.get(name), kind) for name, kind in NEEDED.items())
+            and record["verdict"].get("status") in words.STATUS
+        )
+        if not whole:
+            raise DataError(
+                f"{path}: is no readout record of schema {SCHEMA}; write one with `lift measure SPEC --json FILE`"
+            )
+        return cls(record)
+
+    def _repr_html_(self) -> str:
+        return str(templates().get_template("look.html.j2").render(readout=self, style=scoped_stylesheet()))
 
     # ---- what the sections are made of ------------------------------------------------------------
 
@@ -91,7 +115,7 @@ class Readout:
     @property
     def level(self) -> str:
         """Return the intervals' level in words, such as 95 %."""
-        return f"{1 - self.design['alpha']:.0%}"
+        return f"{round(100 * (1 - self.design['alpha']), 4):g}%"
 
     @cached_property
     def views(self) -> list[LiftView]:
@@ -139,16 +163,26 @@ class Readout:
         )
 
     def _primary(self) -> Markup:
-        chosen = [each for each in self.views if each.role == "primary"] or self.views[:1]
-        if not chosen:
-            return Markup("")
-        rows = [self._row(each, absolute=True) for each in chosen]
+        """Return a drawing per primary metric, each on its own scale, and per guardrail that was harmed."""
+        harmed = [each for each in self.views if each.trusted and each.lift.get("answer") == "harm"]
+        chosen = [each for each in self.views if each.role == "primary" or each in harmed] or self.views[:1]
+        return Markup("").join(
+            self._against_zero("primary" if place == 0 else f"primary-{place}", metric, chosen)
+            for place, metric in enumerate(dict.fromkeys(each.metric for each in chosen))
+        )
+
+    def _against_zero(self, identifier: str, metric: str, among: Sequence[LiftView]) -> Markup:
+        """Return the metric's differences, with the margin where it has one."""
+        chosen = [each for each in among if each.metric == metric]
+        first, margin = chosen[0], chosen[0].margin
+        said = "" if margin is None else first.unit.change(margin, first.unit.decimals(None, None, margin))
         return intervals(
-            "primary",
-            f"{chosen[0].metric}: difference to {chosen[0].control}, {self.level} interval",
-            rows,
-            chosen[0].unit,
-            against=chosen[0].control,
+            identifier,
+            f"{metric}: difference to {first.control}, {self.level} interval",
+            [self._row(each, absolute=True) for each in chosen],
+            first.unit,
+            against=first.control,
+            margin=None if margin is None else (margin, f"margin {said}"),
         )
 
     def intervals(self) -> Section:
@@ -171,22 +205,8 @@ class Readout:
         for metric in dict.fromkeys(each.metric for each in self.views if each.role == "guardrail"):
             guarded = [each for each in self.views if each.metric == metric and each.margin is not None]
             if guarded:
-                margin = guarded[0].margin or 0.0
-                said = (
-                    f"margin {guarded[0].unit.change(margin, guarded[0].unit.decimals(None, None, margin))}"
-                )
                 charts.append(
-                    (
-                        f"Guardrail: {metric}",
-                        intervals(
-                            f"guardrail-{metric}",
-                            f"{metric} against its margin, {self.level} interval",
-                            [self._row(each, absolute=True) for each in guarded],
-                            guarded[0].unit,
-                            against=guarded[0].control,
-                            margin=(margin, said),
-                        ),
-                    )
+                    (f"Guardrail: {metric}", self._against_zero(f"guardrail-{metric}", metric, guarded))
                 )
         return self._section("intervals", charts=charts)
 

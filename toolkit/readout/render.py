@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -13,7 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from toolkit.errors import StorageError, ToolkitError
+from toolkit.errors import DataError, StorageError, ToolkitError
 from toolkit.readout.readout import TEMPLATES, templates
 from toolkit.readout.record import as_json
 
@@ -21,6 +22,8 @@ __all__ = ["ReadoutFailed", "page_of", "publish"]
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "weekly_readout.ipynb"
 PARAMETERS = {"record": str}
+KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class ReadoutFailed(ToolkitError):
@@ -48,6 +51,7 @@ def publish(
     """
     given = {"record": "readout.json"} | dict(parameters or {})
     _known(given)
+    _named(record)
     home = reports.resolve() / str(record["experiment"])
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -61,6 +65,7 @@ def publish(
         if isinstance(executed, str):
             kept = home / f"{record['as_of']}.failed"
             shutil.rmtree(kept, ignore_errors=True)
+            staging.chmod(0o755)
             staging.rename(kept)
             raise ReadoutFailed(
                 f"{record['experiment']}: the notebook failed, nothing was published: {executed} "
@@ -98,6 +103,20 @@ def _known(given: Mapping[str, Any]) -> None:
             )
 
 
+def _named(record: Mapping[str, Any]) -> None:
+    """Refuse a record whose name or date would lead out of the reports folder."""
+    key, as_of = str(record["experiment"]), str(record["as_of"])
+    if not KEY.fullmatch(key) or not DATE.fullmatch(as_of):
+        raise DataError(
+            f"the record is of {key!r} as of {as_of!r}; an experiment's key is a-z, 0-9 and -, its date YYYY-MM-DD"
+        )
+
+
+def _literal(path: Path) -> str:
+    """Return `path` so that papermill, which fills in braces, leaves it as it is."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def _run(notebook: Path, staging: Path, parameters: Mapping[str, Any], kernel: str) -> list[str] | str:
     """Run the notebook in `staging`; return its cells' HTML in order, or why it failed."""
     with warnings.catch_warnings():
@@ -110,8 +129,8 @@ def _run(notebook: Path, staging: Path, parameters: Mapping[str, Any], kernel: s
     failure = None
     try:
         papermill.execute_notebook(
-            str(notebook),
-            str(target),
+            _literal(notebook),
+            _literal(target),
             parameters=dict(parameters),
             kernel_name=kernel,
             cwd=str(staging),
@@ -126,13 +145,15 @@ def _run(notebook: Path, staging: Path, parameters: Mapping[str, Any], kernel: s
     for cell in read.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "parameters-given"  # papermill draws a new one at each run
     nbformat.write(read, target)
     if failure:
         return failure
     return [
         str(output.data["text/html"])
         for cell in read.cells
-        if cell.cell_type == "code"
+        if cell.cell_type == "code" and "notebook-only" not in cell.metadata.get("tags", [])
         for output in cell.outputs
         if "text/html" in output.get("data", {})
     ]

@@ -59,7 +59,7 @@ def _in_words(experiment: Experiment, lift: Lift) -> str:
     arm = lift.arm.replace("_", " ")
     low, high = block.absolute.low, block.absolute.high
     did = "raised" if low > 0 else "lowered" if high < 0 else None
-    level = f"{1 - experiment.analysis.alpha:.0%} interval"
+    level = f"{round(100 * (1 - experiment.analysis.alpha), 4):g}% interval"
     if did:
         return (
             f"{_capital(arm)} {did} {lift.metric} by {amount(lift, abs(block.absolute.value))} "
