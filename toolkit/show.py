@@ -292,7 +292,14 @@ def _lifts(record: dict[str, Any]) -> str:
                 ),
             ]
         )
-    header = ["metric", "arm", "lift", f"{round(100 * (1 - record['design']['alpha']), 4):g}% interval", "relative", "how"]
+    header = [
+        "metric",
+        "arm",
+        "lift",
+        f"{round(100 * (1 - record['design']['alpha']), 4):g}% interval",
+        "relative",
+        "how",
+    ]
     return table_text(header, rows, right=[2])
 
 
