@@ -5,12 +5,12 @@ Secrets come from nowhere else: never from an experiment file, never as a notebo
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, ValidationError
 
 from toolkit.errors import SettingsError
 
@@ -20,10 +20,10 @@ APP_URLS = {"us": "https://api.customer.io", "eu": "https://api-eu.customer.io"}
 TRACK_URLS = {"us": "https://track.customer.io", "eu": "https://track-eu.customer.io"}
 
 
-class Settings(BaseSettings):
-    """The environment, read once. Each field is the variable of the same name in capitals."""
+class Settings(BaseModel):
+    """The environment, read once. Each field is the variable of the same name in capitals; empty is unset."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True)
 
     lift_home: str = ".lift"
     """Folder or object-store URL of the lake."""
@@ -53,7 +53,8 @@ class Settings(BaseSettings):
             SettingsError: a variable has a value that cannot be used.
         """
         try:
-            return cls()
+            found = {name: os.environ.get(name.upper()) for name in cls.model_fields}
+            return cls.model_validate({name: value for name, value in found.items() if value})
         except ValidationError as wrong:
             said = "; ".join(f"{str(each['loc'][0]).upper()}: {each['msg']}" for each in wrong.errors())
             raise SettingsError(f"environment: {said}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -14,13 +14,15 @@ from rich.text import Text
 
 from toolkit.design.durations import in_words
 from toolkit.design.experiment import Experiment
-from toolkit.lake.enrol import MatchReport
-from toolkit.steps.assign import Assigned
-from toolkit.steps.check import Preview
-from toolkit.steps.design import Detectable
-from toolkit.steps.pull import REACH, Pulled
-from toolkit.steps.push import Pushed, PushPlan
-from toolkit.steps.readout import Outcome
+
+if TYPE_CHECKING:
+    from toolkit.lake.enrol import MatchReport
+    from toolkit.steps.assign import Assigned
+    from toolkit.steps.check import Preview
+    from toolkit.steps.design import Detectable
+    from toolkit.steps.pull import Pulled
+    from toolkit.steps.push import Pushed, PushPlan
+    from toolkit.steps.readout import Outcome
 
 __all__ = [
     "assigned_text",
@@ -223,6 +225,8 @@ def pushed_text(done: Pushed) -> str:
 
 def pulled_text(done: Pulled) -> str:
     """Return what a pull brought."""
+    from toolkit.steps.pull import REACH
+
     lines = [f"{done.added:,} new events ({done.seen:,} looked at, {done.pages:,} pages)"]
     if done.without_key:
         lines.append(f"{done.without_key:,} events are of people without the identity key, and left out")

@@ -10,7 +10,7 @@ from ldclient.config import Config
 from ldclient.integrations import Files
 
 from toolkit.design.assignment import arm_of, bounds_of, bucket, digits, held_out_below, weights_of
-from toolkit.lake.engine import connect
+from toolkit.lake.engine import connect, text
 
 GOLDEN = {
     ("61", "c-000001"): "83e1d1a51475af5",
@@ -27,7 +27,7 @@ def test_the_bucket_is_pinned(prefix, identifier):
 @pytest.mark.parametrize(("prefix", "identifier"), GOLDEN)
 def test_the_engine_computes_the_same_bucket(prefix, identifier):
     with connect() as con:
-        said = con.execute("SELECT substr(sha1(? || '.' || ?), 1, 15)", [prefix, identifier]).fetchall()
+        said = con.rows(f"SELECT substr(sha1({text(prefix)} || '.' || {text(identifier)}), 1, 15)")
     assert said == [(GOLDEN[prefix, identifier],)]
 
 

@@ -40,8 +40,8 @@ def test_processes_that_append_at_once_lose_nothing_and_the_first_assignment_hol
         found = open_ledger(
             con, lake, parse_experiment(EXAMPLE, "x.yml"), "x.yml", as_of_end=AT + timedelta(days=1)
         )
-        rows = con.execute("SELECT DISTINCT arm FROM ledger").fetchall()
-    assert rows == [("holdout",)]
+        rows = con.rows("SELECT DISTINCT arm FROM ledger")
+    assert rows == [(0,)]
     assert (found.repeated, found.crossed) == (280, 20)
 
 

@@ -73,7 +73,7 @@ def test_an_adjusted_difference_is_the_interacted_regressions_with_hc2(seed):
     pooled = moments[0] + moments[1]
     kept = usable(pooled, [1, 2])
     fits = [fit(each, outcome_of(each, 1), kept, pooled.mean[kept]) for each in moments]
-    groups = [each.group(each.hc2_of(part)) for each, part in zip(fits, arms, strict=True)]
+    groups = [each.group(*each.residual_sums(part)) for each, part in zip(fits, arms, strict=True)]
     found = difference(*groups, 0.05, normal=True)
     centred = rows[:, 1:] - rows[:, 1:].mean(axis=0)
     design = np.c_[np.ones(len(rows)), treated, centred, centred * treated[:, None]]

@@ -1,30 +1,32 @@
-"""One pass over `unit` for all moments, and one more for what needs the first one's means.
+"""From `unit` to moments: one grouped pass for all sums, and one more for what needs the first one's answers.
 
-Zeros are merged, not read: customers missing from `unit` are silent, and added by formula.
+Zeros are merged, not read: customers missing from `unit` are silent, and added by formula. Sums are taken of
+distances from each column's own mean over all rows, so that they keep their digits.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import Connection, one, parquet, text, texts
+from toolkit.lake.engine import Engine, micros, parquet, text
 from toolkit.lake.tables import Lake
 from toolkit.stats.adjust import ArmRegression
 from toolkit.stats.moments import Moments
 
 __all__ = [
     "Level",
-    "active_of",
-    "breakdown_moments",
+    "Summed",
+    "Sums",
     "cap_of",
-    "early_outcomes",
-    "largest_of",
-    "moments_of",
+    "centres_of",
+    "literal",
     "residual_sums",
-    "with_capped",
+    "treated_all_the_same",
 ]
 
 
@@ -33,7 +35,163 @@ Level = tuple[str, str]
 Fitted = tuple[str, str, str]
 
 
-def cap_of(con: Connection, column: str, quantile: float, customers: int) -> tuple[float, int]:
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """What a pass found of one group of customers.
+
+    Attributes:
+        rows: customers who stand in `unit`; the rest of the group is silent.
+        moments: of all columns; products and cubes that were not asked for are NaN.
+        active: outcome column → customers for whom it is not zero.
+        known: attribute column → customers for whom it is known.
+        largest: valued column → its largest value, and customers above zero.
+    """
+
+    rows: int
+    moments: Moments
+    active: dict[str, int]
+    known: dict[str, int]
+    largest: dict[str, tuple[float, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What is asked of `unit` in one pass.
+
+    Attributes:
+        columns: name → expression over `unit`.
+        centres: name → a value near the column's mean.
+        pairs: (i, j), i > j: the places of columns whose products are needed.
+        outcomes: columns whose cubes and non-zero rows are asked for.
+        shares: those of `outcomes` that are 0 or 1, so that their sum counts them.
+        attributes: columns that may be NULL, which would be counted here.
+        valued: columns whose largest value is asked for.
+    """
+
+    columns: Mapping[str, str]
+    centres: Mapping[str, float]
+    pairs: tuple[tuple[int, int], ...]
+    outcomes: tuple[str, ...]
+    shares: frozenset[str] = frozenset()
+    attributes: tuple[str, ...] = ()
+    valued: tuple[str, ...] = ()
+
+    def relation(self, *keys: str) -> str:
+        """Return the query of `keys`, every column as it is, and its distance d… from its centre."""
+        own = ", ".join([*keys, *(f"{expression} AS {name}" for name, expression in self.columns.items())])
+        off = ", ".join(
+            f"{name} - {literal(self.centres[name])} AS d{at}" for at, name in enumerate(self.columns)
+        )
+        return f"(SELECT *, {off} FROM (SELECT {own} FROM unit))"
+
+    def by_arm(self, con: Engine, arms: Sequence[str], customers: Mapping[str, int]) -> dict[str, Summed]:
+        """Return what each arm's customers sum to, the silent ones among them."""
+        rows = con.rows(f"SELECT arm, {self._asked()} FROM {self.relation('arm')} GROUP BY arm")
+        found = {row[0]: self._read(row[1:]) for row in rows}
+        out = {}
+        for at, arm in enumerate(arms):
+            here = found.get(at) or self._nothing()
+            out[arm] = replace(here, moments=here.moments.with_silent(customers[arm]))
+        return out
+
+    def by_level(
+        self, con: Engine, arms: Sequence[str], breakdowns: Sequence[str]
+    ) -> dict[Level, dict[str, Summed]]:
+        """Return per (breakdown, level) and arm what its customers sum to; `unit` has every customer then.
+
+        Customers whose level is not known make up the level `unknown`.
+        """
+        if not breakdowns:
+            return {}
+        names = [f"b{at}" for at in range(len(breakdowns))]
+        sets = ", ".join(f"(arm, {name})" for name in names)
+        marks = ", ".join(f"grouping({name})" for name in names)
+        rows = con.rows(
+            f"SELECT arm, {marks}, {', '.join(names)}, {self._asked()} FROM {self.relation('arm', *names)} "
+            f"GROUP BY GROUPING SETS ({sets})"
+        )
+        found: dict[Level, dict[str, Summed]] = {}
+        for row in rows:
+            width = len(names)
+            marked, levels, rest = row[1 : 1 + width], row[1 + width : 1 + 2 * width], row[1 + 2 * width :]
+            place = next(at for at, mark in enumerate(marked) if not mark)
+            level = (breakdowns[place], "unknown" if levels[place] is None else str(levels[place]))
+            found.setdefault(level, {})[arms[row[0]]] = self._read(rest)
+        return {level: found[level] for level in sorted(found)}
+
+    def _asked(self) -> str:
+        shown = ["count(*)"]
+        for at, name in enumerate(self.columns):
+            shown += [f"sum(d{at})", f"sum(d{at} * d{at})"]
+            if name in self.outcomes:
+                shown.append(f"sum(d{at} * d{at} * d{at})")
+                if name not in self.shares:
+                    shown.append(f"sum(CASE WHEN {name} <> 0 THEN 1 ELSE 0 END)")
+        shown += [f"sum(d{i} * d{j})" for i, j in self.pairs]
+        shown += [f"count({name})" for name in self.attributes]
+        for name in self.valued:
+            shown += [f"max({name})", f"sum(CASE WHEN {name} > 0 THEN 1 ELSE 0 END)"]
+        return ", ".join(shown)
+
+    def _read(self, row: Sequence[float | None]) -> Summed:
+        said = (math.nan if each is None else float(each) for each in row)
+        n, width = int(next(said)), len(self.columns)
+        first, second, third = np.zeros(width), np.zeros(width), np.full(width, np.nan)
+        active: dict[str, int] = {}
+        for at, name in enumerate(self.columns):
+            first[at], second[at] = next(said), next(said)
+            if name in self.outcomes:
+                third[at] = next(said)
+                if name not in self.shares:
+                    active[name] = int(next(said))
+        off = first / n
+        mean = off + np.array([self.centres[name] for name in self.columns])
+        for at, name in enumerate(self.columns):
+            if name in self.shares:
+                active[name] = round(mean[at] * n) if math.isfinite(mean[at]) else 0
+        products = np.full((width, width), np.nan)
+        np.fill_diagonal(products, np.maximum(second - n * off**2, 0.0))
+        for i, j in self.pairs:
+            products[i, j] = products[j, i] = next(said) - n * off[i] * off[j]
+        cubes = third - 3 * off * second + 2 * n * off**3
+        known = {name: int(next(said)) for name in self.attributes}
+        largest = {name: (next(said), int(next(said))) for name in self.valued}
+        return Summed(n, Moments(n, mean, products, cubes), active, known, largest)
+
+    def _nothing(self) -> Summed:
+        return Summed(
+            0,
+            Moments.none(len(self.columns)),
+            dict.fromkeys(self.outcomes, 0),
+            dict.fromkeys(self.attributes, 0),
+            dict.fromkeys(self.valued, (0.0, 0)),
+        )
+
+    def far_off(self, found: Iterable[Summed]) -> bool:
+        """Return whether a centre was so far from a mean that digits were lost (six or more of sixteen)."""
+        for each in found:
+            n, moments = each.rows, each.moments
+            off = moments.mean - np.array([self.centres[name] for name in self.columns])
+            spread = np.diag(moments.products)
+            if n and bool((n * off**2 > 1e6 * np.maximum(spread, 1e-300)).any() & (off != 0).any()):
+                return True
+        return False
+
+
+def centres_of(con: Engine, columns: Sequence[str], *, rows: int | None = None) -> dict[str, float]:
+    """Return each column's mean, over all rows of `unit` or over the first `rows`."""
+    if not columns:
+        return {}
+    asked = ", ".join(f"avg({name})" for name in columns)
+    source = "unit" if rows is None else f"(SELECT {', '.join(columns)} FROM unit LIMIT {rows})"
+    means = con.one(f"SELECT {asked} FROM {source}")
+    return {
+        name: float(mean) if mean is not None and math.isfinite(mean) else 0.0
+        for name, mean in zip(columns, means, strict=True)
+    }
+
+
+def cap_of(con: Engine, column: str, quantile: float, customers: int) -> tuple[float, int]:
     """Return the pooled `quantile` of `column` over all `customers`, and how many lie above it.
 
     Silent customers count as zeros. Linear interpolation between order statistics (Hyndman & Fan 1996,
@@ -42,206 +200,132 @@ def cap_of(con: Connection, column: str, quantile: float, customers: int) -> tup
     place = (customers - 1) * quantile
     below = int(np.floor(place))
     from_top = customers - 1 - below  # how many stand above the lower neighbour
-    rows = con.execute(
+    rows = con.rows(
         f"SELECT {column} FROM unit WHERE {column} <> 0 ORDER BY {column} DESC LIMIT {from_top + 1}"
-    ).fetchall()
+    )
     # values below zero (refunds) stand under the silent ones; at these quantiles they are never reached
     values = [max(float(value), 0.0) for (value,) in rows]
     values += [0.0] * (from_top + 1 - len(values))
     lower, upper = values[from_top], values[max(from_top - 1, 0)]
     cap = lower + (upper - lower) * (place - below)
-    above = one(con, f"SELECT count(*) FROM unit WHERE {column} > {cap!r}")[0]
+    above = con.one(f"SELECT count(*) FROM unit WHERE {column} > {literal(cap)}")[0]
     return cap, int(above)
 
 
-def with_capped(con: Connection, capped: Mapping[str, tuple[str, float]]) -> None:
-    """Add to `unit` each new column of `capped`: name → (column, cap)."""
-    for name, (column, cap) in capped.items():
-        con.execute(f"ALTER TABLE unit ADD COLUMN {name} DOUBLE")
-        con.execute(f"UPDATE unit SET {name} = least({column}, {cap!r})")
-
-
-def moments_of(
-    con: Connection, arms: Sequence[str], customers: Mapping[str, int], columns: Sequence[str]
-) -> dict[str, Moments]:
-    """Return each arm's moments of `columns`, over all its customers."""
-    if not columns:
-        return {arm: Moments.silent(customers[arm], 0) for arm in arms}
-    found = {
-        row[0]: row[1:]
-        for row in con.execute(f"SELECT arm, {_sums(columns)} FROM unit GROUP BY arm").fetchall()
-    }
-    first = {at: _read(row, len(columns)) for at, row in found.items()}
-    cubes = _cubes(con, columns, first)
-    out = {}
-    for at, arm in enumerate(arms):
-        here = first.get(at)
-        if here is None:
-            out[arm] = Moments.silent(customers[arm], len(columns))
-        else:
-            n, mean, products = here
-            out[arm] = Moments(n, mean, products, cubes[at]).with_silent(customers[arm])
-    return out
-
-
-def active_of(con: Connection, arms: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return arm → column → customers for whom the column is not zero."""
-    shown = ", ".join(f"count(*) FILTER ({name} <> 0)" for name in columns)
-    found = {row[0]: row[1:] for row in con.execute(f"SELECT arm, {shown} FROM unit GROUP BY arm").fetchall()}
-    return {
-        arm: dict(zip(columns, found.get(at, (0,) * len(columns)), strict=True))
-        for at, arm in enumerate(arms)
-    }
-
-
-def breakdown_moments(
-    con: Connection, arms: Sequence[str], breakdowns: Sequence[str], columns: Sequence[str]
-) -> tuple[dict[Level, dict[str, Moments]], dict[Level, dict[str, dict[str, int]]]]:
-    """Return per (breakdown, level) and arm the moments (without cubes) and the counts of non-zeros.
-
-    `unit` has every customer then. Customers whose level is not known make up the level `unknown`.
-    """
-    if not breakdowns:
-        return {}, {}
-    names = [f"b{at}" for at in range(len(breakdowns))]
-    sets = ", ".join(f"(arm, {name})" for name in names)
-    shown = ", ".join(f"count(*) FILTER ({name} <> 0)" for name in columns)
-    rows = con.execute(
-        f"SELECT arm, grouping({', '.join(names)}), {', '.join(names)}, {shown}, {_sums(columns)} "
-        f"FROM unit GROUP BY GROUPING SETS ({sets}) ORDER BY ALL"
-    ).fetchall()
-    moments: dict[Level, dict[str, Moments]] = {}
-    active: dict[Level, dict[str, dict[str, int]]] = {}
-    for row in rows:
-        arm, mask, levels, rest = arms[row[0]], row[1], row[2 : 2 + len(names)], row[2 + len(names) :]
-        place = next(i for i in range(len(names)) if not mask >> (len(names) - 1 - i) & 1)
-        level = (breakdowns[place], "unknown" if levels[place] is None else levels[place])
-        n, mean, products = _read(rest[len(columns) :], len(columns))
-        moments.setdefault(level, {})[arm] = Moments(n, mean, products, np.zeros(len(columns)))
-        active.setdefault(level, {})[arm] = dict(zip(columns, rest[: len(columns)], strict=True))
-    return {level: moments[level] for level in sorted(moments)}, active
-
-
 def residual_sums(
-    con: Connection,
+    con: Engine,
     arms: Sequence[str],
-    customers: Mapping[str, int],
+    sums: Sums,
+    found: Mapping[str, Summed],
     fits: Mapping[Fitted, tuple[Sequence[str], ArmRegression]],
-) -> dict[Fitted, float]:
-    """Return Σ w² e² / (1 − h) for every (block, metric, arm) of `fits`, each with its columns, in one pass."""
+) -> dict[Fitted, tuple[float, float]]:
+    """Return Σ w² e² / (1 − h) and Σ w³ e³ for every (block, metric, arm) of `fits`, in one pass.
+
+    Every arm's regressions stand in one row of parameters, which is joined: no arm's rows are read for another.
+    """
     if not fits:
         return {}
-    keys = list(fits)
-    sums = [f"sum({_residual(*fits[key])}) FILTER (arm = {arms.index(key[2])})" for key in keys]
-    counted = dict(con.execute("SELECT arm, count(*) FROM unit GROUP BY arm").fetchall())
-    summed = one(con, f"SELECT {', '.join(sums)} FROM unit")
+    blocks = list(dict.fromkeys(key[:2] for key in fits))
+    names: list[str] = []
+    values: list[list[float]] = [[at] for at in range(len(arms))]
+    layers: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for place, block in enumerate(blocks):
+        columns, shape = next(fits[key] for key in fits if key[:2] == block)
+        own, texts_of = _residual(f"r{place}", columns, shape)
+        names += own
+        for at, arm in enumerate(arms):
+            values[at] += _parameters(fits[*block, arm][1])
+        for layer, said in zip(layers, texts_of, strict=True):
+            layer.append(said)
+    rows = ", ".join(f"({', '.join([str(row[0]), *(literal(each) for each in row[1:])])})" for row in values)
+    inner = f"SELECT u.*, p.* EXCLUDE (p_arm) FROM {sums.relation('arm')} u JOIN (SELECT * FROM (VALUES {rows}) AS v(p_arm, {', '.join(names)})) p ON u.arm = p.p_arm"
+    for layer in layers:
+        inner = f"SELECT *, {', '.join(layer)} FROM ({inner})"
+    shown = ", ".join(f"sum(r{place}q), sum(r{place}c)" for place in range(len(blocks)))
+    by_arm = {row[0]: row[1:] for row in con.rows(f"SELECT arm, {shown} FROM ({inner}) GROUP BY arm")}
     out = {}
-    for key, value in zip(keys, summed, strict=True):
-        columns, regression = fits[key]
-        silent = customers[key[2]] - counted.get(arms.index(key[2]), 0)
-        rest = regression.hc2_of(np.zeros((1, len(columns)))) * silent if silent else 0.0
-        out[key] = (0.0 if value is None else float(value)) + rest
+    for key, (columns, regression) in fits.items():
+        at, place = list(arms).index(key[2]), blocks.index(key[:2])
+        squares, cubes = (
+            (float(each) for each in by_arm[at][2 * place : 2 * place + 2]) if at in by_arm else (0.0, 0.0)
+        )
+        silent = found[key[2]].moments.n - found[key[2]].rows
+        if silent:
+            rest = regression.residual_sums(np.zeros((1, len(columns))))
+            squares, cubes = squares + rest[0] * silent, cubes + rest[1] * silent
+        out[key] = (squares, cubes)
     return out
 
 
-def early_outcomes(
-    con: Connection, arms: Sequence[str], names: Sequence[str]
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Return per arm: customers whose first event of `names` came before their assignment, and with any.
-
-    Events count since the first assignment of all. Needs `happened` and `ledger`.
-    """
-    rows = con.execute(
-        "SELECT ledger.arm, count(*), count(*) FILTER (first < ledger.assigned_at) FROM ("
-        f"SELECT id, min(happened_at) AS first FROM happened WHERE name IN ({texts(names)}) "
-        "AND happened_at >= (SELECT min(assigned_at) FROM ledger) GROUP BY id) JOIN ledger USING (id) GROUP BY 1"
-    ).fetchall()
-    found = {arm: (int(having), int(early)) for arm, having, early in rows}
-    return (
-        {arm: found.get(arm, (0, 0))[1] for arm in arms},
-        {arm: found.get(arm, (0, 0))[0] for arm in arms},
-    )
-
-
-def largest_of(con: Connection, column: str) -> tuple[float, float, int]:
-    """Return the largest customer's `column`, its arm's total, and that arm's customers above zero.
-
-    Of all arms the one whose largest customer has the largest share of the total.
-    """
-    rows = con.execute(
-        f"SELECT max({column}), sum({column}), count(*) FILTER ({column} > 0) FROM unit GROUP BY arm"
-    ).fetchall()
-    sound = [(float(most), float(total), int(n)) for most, total, n in rows if total and total > 0]
-    return max(sound, key=lambda row: row[0] / row[1], default=(0.0, 0.0, 0))
-
-
-def treated_all_the_same(con: Connection, lake: Lake, experiment: Experiment) -> int | None:
+def treated_all_the_same(con: Engine, lake: Lake, experiment: Experiment) -> int | None:
     """Return how many of the control were given the treatment, None where exposures are not recorded."""
     files = lake.files("exposures")
     if not files:
         return None
+    control = list(experiment.arms).index(experiment.control)
     return int(
-        one(
-            con,
+        con.one(
             f"SELECT count(DISTINCT e.id) FROM {parquet(files)} e JOIN ledger l ON e.id = l.id "
-            f"WHERE e.experiment = {text(experiment.key)} AND l.arm = {text(experiment.control)} "
-            "AND e.timestamp >= l.assigned_at",
+            f"WHERE e.experiment = {text(experiment.key)} AND l.arm = {control} "
+            f"AND {micros('e.timestamp')} >= l.assigned"
         )[0]
     )
 
 
-def _sums(columns: Sequence[str]) -> str:
-    """Return count, means and covariances (centred, numerically stable in DuckDB) of all pairs."""
-    pairs = [
-        f"covar_pop({columns[i]}, {columns[j]})" if i != j else f"var_pop({columns[i]})"
-        for i in range(len(columns))
-        for j in range(i + 1)
-    ]
-    return ", ".join(["count(*)", *(f"avg({name})" for name in columns), *pairs])
-
-
-def _read(row: Sequence[float], width: int) -> tuple[int, np.ndarray, np.ndarray]:
-    n = int(row[0])
-    mean = np.array(row[1 : 1 + width], dtype=float)
-    products = np.zeros((width, width))
-    rest = iter(row[1 + width :])
-    for i in range(width):
-        for j in range(i + 1):
-            products[i, j] = products[j, i] = next(rest) * n
-    return n, mean, products
-
-
-def _cubes(
-    con: Connection, columns: Sequence[str], first: Mapping[int, tuple[int, np.ndarray, np.ndarray]]
-) -> dict[int, np.ndarray]:
-    sums = []
-    for place, name in enumerate(columns):
-        centre = " ".join(f"WHEN {at} THEN {float(mean[place])!r}" for at, (_, mean, _) in first.items())
-        sums.append(f"sum(power({name} - CASE arm {centre} END, 3))")
-    if not first:
-        return {}
-    rows = con.execute(f"SELECT arm, {', '.join(sums)} FROM unit GROUP BY arm").fetchall()
-    return {row[0]: np.array(row[1:], dtype=float) for row in rows}
-
-
-def _residual(columns: Sequence[str], fit: ArmRegression) -> str:
-    """Return the SQL of one row's w² e² / (1 − h)."""
-
-    def off(place: int) -> str:
-        return f"({columns[place]} - {float(fit.mean[place])!r})"
-
-    def combined(weights: Iterable[float], places: Sequence[int]) -> str:
-        said = [f"{float(w)!r} * {off(p)}" for w, p in zip(weights, places, strict=True) if w != 0]
-        return " + ".join(said) or "0"
-
+def _parameters(fit: ArmRegression) -> list[float]:
+    """Return one arm's regression as numbers, in the order in which `_residual` names them."""
     x = fit.covariates
-    outcome = [place for place in range(len(columns)) if fit.weights[place] != 0]
-    e = f"({combined([fit.weights[place] for place in outcome], outcome)} - ({combined(fit.slope, x)}))"
-    w = f"({1 / fit.n!r} + {combined(fit.lever, x)})"
-    squares = " + ".join(
-        f"{float(fit.inverse[i, j]) * (1 if i == j else 2)!r} * {off(x[i])} * {off(x[j])}"
-        for i in range(len(x))
-        for j in range(i + 1)
+    outcome = [place for place in range(len(fit.weights)) if place not in x]
+    centre = float(fit.weights[outcome] @ fit.mean[outcome])
+    squares = [float(fit.inverse[i, j]) * (1 if i == j else 2) for i in range(len(x)) for j in range(i + 1)]
+    return [
+        1 / fit.n,
+        centre,
+        *(float(fit.weights[place]) for place in outcome),
+        *(float(fit.mean[place]) for place in x),
+        *(float(each) for each in fit.slope),
+        *(float(each) for each in fit.lever),
+        *squares,
+    ]
+
+
+def _residual(
+    name: str, columns: Sequence[str], fit: ArmRegression
+) -> tuple[list[str], tuple[str, str, str]]:
+    """Return the names of a regression's parameters, and in three layers the SQL of w² e² / (1 − h) and w³ e³.
+
+    Each layer names what the next one uses more than once: an engine computes a named step once.
+    """
+    x = fit.covariates
+    outcome = [place for place in range(len(fit.weights)) if place not in x]
+    k = range(len(x))
+    lower = [(i, j) for i in k for j in range(i + 1)]
+    n, centre = f"{name}n", f"{name}k"
+    weights = [f"{name}w{i}" for i in range(len(outcome))]
+    means, slopes, levers = ([f"{name}{letter}{i}" for i in k] for letter in "mbl")
+    squares = [f"{name}v{i}_{j}" for i, j in lower]
+    shifted = [f"{name}x{i}" for i in k]
+    plain = " + ".join(f"{weight} * {columns[place]}" for weight, place in zip(weights, outcome, strict=True))
+    first = [
+        f"{columns[place]} - {mean} AS {own}" for place, mean, own in zip(x, means, shifted, strict=True)
+    ]
+    lines = " + ".join(f"{slope} * {own}" for slope, own in zip(slopes, shifted, strict=True))
+    lifted = " + ".join(f"{lever} * {own}" for lever, own in zip(levers, shifted, strict=True))
+    spread = " + ".join(
+        f"{own} * {shifted[i]} * {shifted[j]}" for own, (i, j) in zip(squares, lower, strict=True)
     )
-    h = f"({1 / fit.n!r} + {squares or '0'})"
-    return f"power({w} * {e}, 2) / greatest(1 - {h}, 1e-12)"
+    return (
+        [n, centre, *weights, *means, *slopes, *levers, *squares],
+        (
+            ", ".join([f"{plain} - {centre} AS {name}y", *first]),
+            f"({n} + {lifted}) * ({name}y - ({lines})) AS {name}e, 1e0 - {n} - ({spread}) AS {name}h",
+            f"{name}e * {name}e / CASE WHEN {name}h > 1e-12 THEN {name}h ELSE 1e-12 END AS {name}q, "
+            f"{name}e * {name}e * {name}e AS {name}c",
+        ),
+    )
+
+
+def literal(value: float) -> str:
+    """Return a double as SQL, with all its digits; without an exponent it would be read as a decimal."""
+    said = repr(float(value))
+    return said if "e" in said else f"{said}e0"

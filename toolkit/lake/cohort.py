@@ -9,7 +9,7 @@ import duckdb
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, SpecError
-from toolkit.lake.engine import Connection, connect, parquet, quoted, text
+from toolkit.lake.engine import Engine, connect, parquet, quoted, text
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import TABLES, Lake
 
@@ -22,7 +22,7 @@ def attributes_wanted(experiment: Experiment) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*named, *experiment.analysis.breakdowns]))
 
 
-def qualify(con: Connection, lake: Lake, experiment: Experiment, spec: str) -> None:
+def qualify(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> None:
     """Create `qualified(id, email, attributes)` from the cohort's file or query; attributes are a JSON text.
 
     Raises:
@@ -45,21 +45,21 @@ def customers_with(lake: Lake, experiment: Experiment, spec: str, attribute: str
                 f"protected. It has {', '.join(table.columns)}"
             )
         said = table.words(attribute)
-        rows = con.execute(
+        rows = con.rows(
             f"SELECT {table.id(email=experiment.identity.key == 'email')} FROM {table.sql} "
             f"WHERE {said} IS NOT NULL AND lower({said}) NOT IN ('false', '0', '0.0', 'no')"
-        ).fetchall()
+        )
     return frozenset(str(row[0]) for row in rows if row[0])
 
 
-def _people(con: Connection, lake: Lake, experiment: Experiment, spec: str) -> FileTable:
+def _people(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> FileTable:
     if experiment.cohort and experiment.cohort.source == "files":
         path = experiment.file_beside(spec, experiment.cohort.file)
         return open_file(con, path, what="`cohort` names it as the table of people")
     return _from_warehouse(con, lake, experiment, spec)
 
 
-def _from_warehouse(con: Connection, lake: Lake, experiment: Experiment, spec: str) -> FileTable:
+def _from_warehouse(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> FileTable:
     """Return the rows of a SQL file: it sees the lake's tables by name, and files beside the spec."""
     path = Path(experiment.file_beside(spec, (experiment.cohort and experiment.cohort.sql) or ""))
     try:
@@ -69,17 +69,16 @@ def _from_warehouse(con: Connection, lake: Lake, experiment: Experiment, spec: s
     for name in TABLES:
         files = lake.files(name)
         if files:
-            con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {parquet(files)}")
-    con.execute(f"SET file_search_path = {text(str(path.parent.resolve()))}")
+            con.view(name, f"SELECT * FROM {parquet(files)}")
+    con.run(f"SET file_search_path = {text(str(path.parent.resolve()))}")
     try:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE from_sql AS {query}")
+        con.table("from_sql", query)
     except duckdb.Error as wrong:
         raise DataError(f"{path}: the query fails: {str(wrong).splitlines()[0]}") from None
-    columns = {str(row[0]): str(row[1]) for row in con.execute("DESCRIBE from_sql").fetchall()}
-    return FileTable(con, str(path), "from_sql", columns, csv=False)
+    return FileTable(con, str(path), "from_sql", con.columns("from_sql"), csv=False)
 
 
-def _qualify(con: Connection, experiment: Experiment, table: FileTable) -> None:
+def _qualify(con: Engine, experiment: Experiment, table: FileTable) -> None:
     key = experiment.identity.key
     column = "id" if "id" in table.columns or key == "id" else key
     kept = [name for name in attributes_wanted(experiment) if name in table.columns]
@@ -89,7 +88,7 @@ def _qualify(con: Connection, experiment: Experiment, table: FileTable) -> None:
     pairs = ", ".join(f"{text(name)}, {quoted(name)}" for name in kept)
     attributes = f"CAST(json_object({pairs}) AS VARCHAR)" if kept else "NULL::VARCHAR"
     email = table.id("email", email=True) if "email" in table.columns else "NULL::VARCHAR"
-    con.execute(
+    con.run(
         f"CREATE OR REPLACE TEMP TABLE qualified AS SELECT {table.id(column, email=key == 'email')} AS id, "
         f"{email} AS email, {attributes} AS attributes FROM {table.sql}"
     )

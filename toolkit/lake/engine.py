@@ -1,22 +1,149 @@
-"""DuckDB in memory: one connection per measurement, all instants in UTC."""
+"""Where queries run. One engine per measurement; SQL is written in DuckDB's dialect.
+
+Instants are UTC; where they are compared they are whole microseconds since 1970, which every engine has.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-from duckdb import DuckDBPyConnection as Connection
-from duckdb import connect as open_duckdb
+import duckdb
 
-__all__ = ["Connection", "connect", "instant", "instants", "one", "parquet", "quoted", "text", "texts"]
+__all__ = [
+    "Engine",
+    "at_micros",
+    "connect",
+    "instant",
+    "micros",
+    "micros_of",
+    "parquet",
+    "quoted",
+    "text",
+    "texts",
+]
+
+MANY_KEYS = 2_000_000
+"""From so many keys on, repeats are found by sorting hashes, not by grouping."""
+STREAMED_FROM = 20_000_000
+"""From so many on, they are taken in parts, to be in memory once."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def connect() -> Connection:
-    """Return a new in-memory connection; instants are read and shown in UTC."""
-    con = open_duckdb(":memory:")
-    con.execute("SET TimeZone = 'UTC'")
-    return con
+class Engine:
+    """DuckDB in memory. What is created in it is gone with it."""
+
+    dialect = "duckdb"
+
+    def __init__(self) -> None:
+        self.con = duckdb.connect(":memory:")
+        self.con.execute("SET TimeZone = 'UTC'")
+        self.opened: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, wrong: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.con.close()
+
+    def run(self, sql: str) -> None:
+        """Run a statement."""
+        self.con.execute(sql)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        return self.con.execute(sql).fetchall()
+
+    def one(self, sql: str) -> tuple[Any, ...]:
+        """Return the first row of a query, which has at least one."""
+        return tuple(self.rows(sql)[0])
+
+    def view(self, name: str, sql: str) -> None:
+        """Give the query a name; it runs anew each time it is read."""
+        self.run(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
+
+    def table(self, name: str, sql: str) -> None:
+        """Run the query and keep its rows under a name."""
+        self.run(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+
+    def columns(self, relation: str) -> dict[str, str]:
+        """Return name → type of what stands after FROM.
+
+        Raises:
+            duckdb.Error: it cannot be read.
+        """
+        return {str(row[0]): str(row[1]) for row in self.rows(f"DESCRIBE SELECT * FROM {relation}")}
+
+    def stream(self, sql: str) -> Any:
+        """Return the query's rows as an Arrow stream."""
+        return self.con.sql(sql).to_arrow_reader(250_000)
+
+    def instants(self, *expressions: str, of: str) -> tuple[datetime | None, ...]:
+        """Return the aware UTC instants that `expressions` have in the first row of `of`."""
+        row = self.one(f"SELECT {', '.join(micros(each) for each in expressions)} FROM {of}")
+        return tuple(at_micros(at) for at in row)
+
+    def sign(self, key: str, *, other: bool = False) -> str:
+        """Return the expression of what stands for the text `key` where repeats are looked for.
+
+        Keys of the `other` kind never meet those of the first: an order id and an event id may be one text.
+        """
+        return f"xor(hash({key}), 88172645463325252::UBIGINT)" if other else f"hash({key})"
+
+    def place(self) -> str:
+        """Return the expression of what stands for a customer within this engine: a small whole number."""
+        return "CAST(row_number() OVER () AS INTEGER)"
+
+    def repeated(self, name: str, keys: str, *, at_most: int) -> tuple[int, int]:
+        """Create the table `name(sign)` of the signs that stand more than once among `keys`.
+
+        `keys` is a query of one column `sign`, of at most `at_most` rows; NULLs do not count. Two different
+        keys may share a sign (a pair in 10¹⁹): what is found here is to be looked at closely, and what is not
+        found here is unique.
+
+        Returns:
+            signs that stand more than once, rows with a sign.
+        """
+        if at_most < MANY_KEYS:
+            self.table(
+                name, f"SELECT sign FROM ({keys}) WHERE sign IS NOT NULL GROUP BY sign HAVING count(*) > 1"
+            )
+            found = self.one(f"SELECT (SELECT count(*) FROM {name}), count(sign) FROM ({keys})")
+            return int(found[0]), int(found[1])
+        signs = self._numbers(f"SELECT sign FROM ({keys}) WHERE sign IS NOT NULL", at_most)
+        repeats, count = _repeats(signs), len(signs)
+        del signs
+        self.run(f"CREATE OR REPLACE TEMP TABLE {name} (sign UBIGINT)")
+        if len(repeats):
+            import pyarrow as pa
+
+            self.con.register("found_repeats", pa.table({"sign": repeats}))
+            self.run(f"INSERT INTO {name} SELECT sign FROM found_repeats")
+            self.con.unregister("found_repeats")
+        return len(repeats), count
+
+    def _numbers(self, query: str, at_most: int) -> Any:
+        """Return the one column of a query as an array of UBIGINT, of at most `at_most` rows."""
+        if at_most <= STREAMED_FROM:
+            return next(iter(self.con.execute(query).fetchnumpy().values()))
+        import numpy as np
+
+        numbers = np.empty(at_most, dtype=np.uint64)
+        count = 0
+        for batch in self.con.sql(query).to_arrow_reader(1 << 20):
+            part = batch.column(0).to_numpy(zero_copy_only=False)
+            numbers[count : count + len(part)] = part
+            count += len(part)
+        return numbers[:count]
+
+
+def connect() -> Engine:
+    """Return a new engine in memory."""
+    return Engine()
 
 
 def quoted(name: str) -> str:
@@ -39,6 +166,21 @@ def instant(at: datetime) -> str:
     return f"TIMESTAMPTZ {text(at.astimezone(UTC).isoformat(sep=' '))}"
 
 
+def micros(expression: str) -> str:
+    """Return the SQL of an instant as whole microseconds since 1970 (UTC)."""
+    return f"epoch_us({expression})"
+
+
+def micros_of(at: datetime) -> int:
+    """Return the aware instant `at` as whole microseconds since 1970 (UTC)."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def at_micros(at: int | None) -> datetime | None:
+    """Return the aware UTC instant of whole microseconds since 1970."""
+    return None if at is None else _EPOCH + timedelta(microseconds=int(at))
+
+
 def parquet(files: Sequence[str]) -> str:
     """Return what stands after FROM for the Parquet files of a Delta table."""
     hive = ", hive_partitioning = true, hive_types = {'experiment': VARCHAR}"
@@ -46,16 +188,17 @@ def parquet(files: Sequence[str]) -> str:
     return f"read_parquet([{texts(files)}], union_by_name = true{hive if partitioned else ''})"
 
 
-def one(con: Connection, sql: str) -> tuple[Any, ...]:
-    """Return the first row of `sql`, which has at least one."""
-    return tuple(con.execute(sql).fetchall()[0])
+def _repeats(signs: Any) -> Any:
+    """Return the distinct values that stand more than once in `signs`, which is sorted in place.
 
+    In two halves, each sorted by a thread of its own: numpy lets go of the interpreter.
+    """
+    from concurrent.futures import ThreadPoolExecutor
 
-def instants(con: Connection, *expressions: str, of: str) -> tuple[datetime | None, ...]:
-    """Return the aware UTC instants that `expressions` have in the first row of `of`."""
-    shown = ", ".join(f"epoch_us({each})" for each in expressions)
-    row = one(con, f"SELECT {shown} FROM {of}")
-    return tuple(None if at is None else _EPOCH + timedelta(microseconds=at) for at in row)
+    import numpy as np
 
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+    half = len(signs) // 2
+    signs.partition(half)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda part: part.sort(), (signs[:half], signs[half:])))
+    return np.unique(signs[1:][signs[1:] == signs[:-1]])

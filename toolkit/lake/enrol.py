@@ -12,7 +12,7 @@ import pyarrow as pa
 from toolkit.design.assignment import bounds_of, held_out_below, weights_of
 from toolkit.design.experiment import Experiment
 from toolkit.errors import LedgerError
-from toolkit.lake.engine import Connection, instant, one, parquet, text
+from toolkit.lake.engine import Engine, instant, parquet, text
 from toolkit.lake.tables import Lake
 
 __all__ = ["OPEN_ARM", "Enrolment", "MatchReport", "enrol", "find_new", "refuse_redraw", "report_matches"]
@@ -57,10 +57,9 @@ class Enrolment:
     elsewhere: int
 
 
-def report_matches(con: Connection) -> MatchReport:
+def report_matches(con: Engine) -> MatchReport:
     """Return how the relation `qualified(id, email)` meets the key; ids may be missing or repeated."""
-    people, with_key, without, email_only = one(
-        con,
+    people, with_key, without, email_only = con.one(
         "SELECT count(*), count(DISTINCT nullif(id, '')), count(*) FILTER (coalesce(id, '') = ''), "
         "count(*) FILTER (coalesce(id, '') = '' AND coalesce(email, '') <> '') FROM qualified",
     )
@@ -80,9 +79,7 @@ def refuse_redraw(lake: Lake, experiment: Experiment, spec: str) -> None:
         _refuse_other(lake, held.key, held.key, shares, f"{spec}: cohort.universal_holdout")
 
 
-def find_new(
-    con: Connection, lake: Lake, experiment: Experiment, rivals: Sequence[str]
-) -> tuple[int, int, int]:
+def find_new(con: Engine, lake: Lake, experiment: Experiment, rivals: Sequence[str]) -> tuple[int, int, int]:
     """Create `fresh(id, held)`: customers of `qualified` not assigned yet; `held` in the universal holdout.
 
     `rivals` are the other experiments of the layer whose enrolment overlaps: each customer belongs to the one
@@ -94,30 +91,30 @@ def find_new(
     cohort = experiment.cohort
     held = cohort.universal_holdout if cohort else None
     layer = cohort.layer if cohort else None
-    con.execute(f"CREATE OR REPLACE TEMP VIEW assigned AS {_assigned(lake, experiment.key)}")
-    con.execute(
+    con.view("assigned", _assigned(lake, experiment.key))
+    con.run(
         "CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT id FROM qualified "
         "WHERE coalesce(id, '') <> '' AND id NOT IN (SELECT id FROM assigned WHERE id IS NOT NULL)"
     )
-    known = one(con, "SELECT count(DISTINCT id) FROM qualified SEMI JOIN assigned USING (id)")[0]
+    known = con.one("SELECT count(DISTINCT id) FROM qualified SEMI JOIN assigned USING (id)")[0]
     out = f"{_digits(held.key)} < {text(held_out_below(held.share))}" if held else "false"
     theirs = "false"
     if layer:
         mine = _digits(f"{layer}.{experiment.key}")
         beaten = [f"{_digits(f'{layer}.{rival}')} > {mine}" for rival in rivals]
         taken = pa.table({"id": pa.array(_taken(lake, experiment.key, layer), pa.string())})
-        con.register("taken", taken)
+        con.con.register("taken", taken)
         theirs = " OR ".join(["id IN (SELECT id FROM taken WHERE id IS NOT NULL)", *beaten])
-    con.execute(
+    con.run(
         f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT id, held FROM (SELECT id, {out} AS held, "
         f"NOT {out} AND ({theirs}) AS elsewhere FROM candidates) WHERE NOT elsewhere"
     )
-    kept, universal = one(con, "SELECT count(*), count(*) FILTER (held) FROM fresh")
-    return known, universal, one(con, "SELECT count(*) FROM candidates")[0] - kept
+    kept, universal = con.one("SELECT count(*), count(*) FILTER (held) FROM fresh")
+    return known, universal, con.one("SELECT count(*) FROM candidates")[0] - kept
 
 
 def enrol(
-    con: Connection,
+    con: Engine,
     lake: Lake,
     experiment: Experiment,
     counts: tuple[int, int, int],
@@ -138,8 +135,8 @@ def enrol(
     place = _digits(experiment.prefix)
     arms = " ".join(f"WHEN {place} < {text(bound.below)} THEN {text(bound.arm)}" for bound in bounds[:-1])
     arm = f"CASE {arms} ELSE {text(bounds[-1].arm)} END"
-    con.execute(f"CREATE OR REPLACE TEMP TABLE drawn AS SELECT id, {arm} AS arm FROM fresh WHERE NOT held")
-    assigned = dict(con.execute("SELECT arm, count(*) FROM drawn GROUP BY arm").fetchall())
+    con.run(f"CREATE OR REPLACE TEMP TABLE drawn AS SELECT id, {arm} AS arm FROM fresh WHERE NOT held")
+    assigned = dict(con.rows("SELECT arm, count(*) FROM drawn GROUP BY arm"))
     if attributes is not None:
         lake.append_rows(
             "people",
@@ -153,7 +150,7 @@ def enrol(
                 for each, known_of in sorted(attributes.items())
             ],
         )
-    elif one(con, "SELECT count(*) FROM drawn SEMI JOIN qualified USING (id) WHERE id <> ''")[0]:
+    elif con.one("SELECT count(*) FROM drawn SEMI JOIN qualified USING (id) WHERE id <> ''")[0]:
         _append(
             con,
             lake,
@@ -163,7 +160,7 @@ def enrol(
         )
     if held:
         shares = _universal_shares(held.share)
-        con.execute(f"CREATE OR REPLACE TEMP VIEW screened AS {_assigned(lake, held.key)}")
+        con.view("screened", _assigned(lake, held.key))
         _append(
             con,
             lake,
@@ -184,9 +181,9 @@ def enrol(
     return Enrolment({arm: int(assigned.get(arm, 0)) for arm in experiment.arms}, known, universal, elsewhere)
 
 
-def _append(con: Connection, lake: Lake, table: str, query: str) -> None:
-    if one(con, f"SELECT count(*) FROM ({query})")[0]:
-        lake.append(table, con.sql(query).to_arrow_reader(250_000))
+def _append(con: Engine, lake: Lake, table: str, query: str) -> None:
+    if con.one(f"SELECT count(*) FROM ({query})")[0]:
+        lake.append(table, con.stream(query))
 
 
 def _digits(prefix: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import Connection, connect, instant, parquet, text, texts
+from toolkit.lake.engine import Engine, connect, micros, micros_of, parquet, text
 from toolkit.lake.intake import complete_through
 from toolkit.lake.ledger import open_ledger
 from toolkit.lake.sources import open_file
@@ -28,23 +28,21 @@ def escalated(lake: Lake, experiment: Experiment, spec: str, *, now: datetime) -
         orders, through = _orders(con, lake, experiment, spec)
         found: set[str] = set()
         for rule in rules:
-            after = f"INTERVAL {round(rule.after.total_seconds())} SECONDS"
-            rows = con.execute(
-                f"SELECT l.id FROM ledger l WHERE l.arm IN ({texts(rule.arms)}) "
-                f"AND l.assigned_at + {after} <= {through} AND NOT EXISTS "
-                f"(SELECT 1 FROM ({orders}) o WHERE o.id = l.id AND o.happened_at >= l.assigned_at)"
-            ).fetchall()
+            after = rule.after // timedelta(microseconds=1)
+            places = ", ".join(str(at) for at, arm in enumerate(experiment.arms) if arm in rule.arms)
+            rows = con.rows(
+                f"SELECT l.id FROM ledger l WHERE l.arm IN ({places}) "
+                f"AND l.assigned + {after} <= {through} AND NOT EXISTS "
+                f"(SELECT 1 FROM ({orders}) o WHERE o.id = l.id AND o.happened >= l.assigned)"
+            )
             found |= {str(row[0]) for row in rows}
     return frozenset(found)
 
 
-def _orders(con: Connection, lake: Lake, experiment: Experiment, spec: str) -> tuple[str, str]:
-    """Return the query of (id, happened_at) of orders, and the expression of how far they are known."""
+def _orders(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> tuple[str, str]:
+    """Return the query of (id, happened) of orders, and the expression of how far they are known."""
     events = experiment.events
-    nothing = (
-        "SELECT '' AS id, CAST(NULL AS TIMESTAMPTZ) AS happened_at WHERE false",
-        "CAST(NULL AS TIMESTAMPTZ)",
-    )
+    nothing = ("SELECT '' AS id, CAST(NULL AS BIGINT) AS happened WHERE false", "CAST(NULL AS BIGINT)")
     if events is None:
         return nothing
     name = text(events.order.name)
@@ -52,8 +50,9 @@ def _orders(con: Connection, lake: Lake, experiment: Experiment, spec: str) -> t
         table = open_file(
             con, experiment.file_beside(spec, events.file), what="`events` names it as the events"
         )
-        at = table.instant("timestamp", events.timezone)
-        orders = f"SELECT {table.id()} AS id, {at} AS happened_at FROM {table.sql} WHERE name = {name}"
+        at = table.micros("timestamp", events.timezone)
+        table.settle()
+        orders = f"SELECT {table.id()} AS id, {at} AS happened FROM {table.sql} WHERE name = {name}"
         return orders, f"(SELECT max({at}) FROM {table.sql})"
     source = f"customerio:{experiment.identity.key}"
     files = lake.files("events")
@@ -61,7 +60,7 @@ def _orders(con: Connection, lake: Lake, experiment: Experiment, spec: str) -> t
     if not files or reached is None:
         return nothing
     orders = (
-        f"SELECT id, timestamp AS happened_at FROM {parquet(files)} "
+        f"SELECT id, {micros('timestamp')} AS happened FROM {parquet(files)} "
         f"WHERE name = {name} AND source = {text(source)}"
     )
-    return orders, instant(reached)
+    return orders, str(micros_of(reached))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import connect, instant, one, parquet, text
+from toolkit.lake.engine import connect, instant, parquet, text
 from toolkit.lake.sources import open_file
 from toolkit.lake.tables import Lake
 
@@ -39,10 +39,10 @@ def known_event_ids(lake: Lake, source: str, name: str, *, since: datetime) -> s
     if not files:
         return set()
     with connect() as con:
-        rows = con.execute(
+        rows = con.rows(
             f"SELECT event_id FROM {parquet(files)} WHERE source = {text(source)} AND name = {text(name)} "
             f"AND timestamp >= {instant(since)}"
-        ).fetchall()
+        )
     return {str(row[0]) for row in rows}
 
 
@@ -79,14 +79,15 @@ def keep_events_of_file(lake: Lake, experiment: Experiment, spec: str, *, at: da
         }
         said = ", ".join(f"{expression} AS {name}" for name, expression in shown.items())
         own = table.id("event_id") if "event_id" in columns else "NULL::VARCHAR"
-        con.execute(f"CREATE TEMP TABLE told AS SELECT {own} AS own_id, {said} FROM {table.sql}")
-        con.execute(
+        table.settle()
+        con.run(f"CREATE TEMP TABLE told AS SELECT {own} AS own_id, {said} FROM {table.sql}")
+        con.run(
             "CREATE TEMP TABLE named AS SELECT * EXCLUDE (own_id), coalesce(own_id, sha1(concat_ws('|', id, name, "
             "epoch_us(timestamp), amount, order_id, row_number() OVER (PARTITION BY id, name, timestamp, amount, "
             "order_id)))) AS event_id FROM told"
         )
         files = lake.files("events")
-        con.execute(
+        con.run(
             "CREATE TEMP VIEW kept AS "
             + (
                 f"SELECT event_id FROM {parquet(files)} WHERE source = {text(kept_as)}"
@@ -101,8 +102,8 @@ def keep_events_of_file(lake: Lake, experiment: Experiment, spec: str, *, at: da
             f"{instant(at)} AS received_at "
             "FROM named ANTI JOIN kept USING (event_id) GROUP BY event_id"
         )
-        seen = one(con, "SELECT count(*) FROM named")[0]
-        added = one(con, f"SELECT count(*) FROM ({fresh})")[0]
+        seen = con.one("SELECT count(*) FROM named")[0]
+        added = con.one(f"SELECT count(*) FROM ({fresh})")[0]
         if added:
-            lake.append("events", con.sql(fresh).to_arrow_reader(250_000))
+            lake.append("events", con.stream(fresh))
     return int(seen), int(added)

@@ -7,26 +7,29 @@ from datetime import datetime
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError
-from toolkit.lake.engine import Connection, instant, instants, one, parquet, text, texts
-from toolkit.lake.sources import open_file
+from toolkit.lake.engine import Engine, at_micros, micros_of, parquet, text, texts
+from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 
-__all__ = ["Ledger", "open_ledger"]
+__all__ = ["Ledger", "arm_code", "open_ledger"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What the ledger held besides the assignments that count.
+    """Who is counted, and what the ledger held besides.
 
     Attributes:
+        customers: arm → customers who are counted.
         repeated: rows beyond a customer's first.
         crossed: customers who stand in more than one arm; their first arm counts.
         outside: customers assigned before `start` or after `end`; they do not count.
         later: customers assigned only after the readout's date; they do not count yet.
         first_at, last_at: the first and the last assignment that counts; None where there is none.
         version: the lake's version read; None for files.
+        file: the file of assignments, where they come from one and no customer stands there twice.
     """
 
+    customers: dict[str, int]
     repeated: int
     crossed: int
     outside: int
@@ -34,76 +37,151 @@ class Ledger:
     first_at: datetime | None
     last_at: datetime | None
     version: int | None
+    file: FileTable | None = None
 
 
-def open_ledger(
-    con: Connection, lake: Lake, experiment: Experiment, spec: str, *, as_of_end: datetime
-) -> Ledger:
-    """Create `ledger(id, arm, assigned_at)`: one row per customer who enrolled and was assigned in time.
+def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_end: datetime) -> Ledger:
+    """Create the view `ledger(id, arm, assigned)`: one row per customer who enrolled and was assigned in time.
+
+    `arm` is the arm's place in the experiment file, `assigned` the assignment in microseconds since 1970.
 
     Raises:
         DataError: the assignments of `source: files` cannot be used.
     """
+    table, version = None, None
     if experiment.assignment.source == "files":
-        written, version = _from_file(con, experiment, spec), None
+        written, table = _from_file(con, experiment, spec)
     else:
-        written, version = _from_lake(lake, experiment), lake.version("assignments")
-    con.execute(f"CREATE OR REPLACE TEMP VIEW written AS {written}")
-    rows, customers = one(con, "SELECT count(*), count(DISTINCT id) FROM written")
-    crossed = 0
-    if rows > customers:
-        con.execute(
-            "CREATE OR REPLACE TEMP TABLE first_written AS "
-            "SELECT id, min({'at': assigned_at, 'arm': arm}) AS first, count(DISTINCT arm) AS arms "
-            "FROM written GROUP BY id"
+        written, version = _from_lake(con, lake, experiment), lake.version("assignments")
+    con.view("written", written)
+    profile = _profile(con, experiment, "written", as_of_end)
+    rows = profile[0]
+    if table:  # anything strange shows in the profile; only then every row is looked at
+        _look_closely(con, experiment, table, known=None not in profile[1])
+    elif None in profile[1]:
+        raise DataError(
+            f"{lake.uri('assignments')}: some customers of {experiment.key} are in arms that {spec} does not have; "
+            f"its arms are {', '.join(experiment.arms)}"
         )
-        crossed = one(con, "SELECT count(*) FROM first_written WHERE arms > 1")[0]
-        first = "SELECT id, first.arm AS arm, first.at AS assigned_at FROM first_written"
-    else:
-        first = "SELECT id, arm, assigned_at FROM written"
-    starts, ends = instant(experiment.starts_at), instant(experiment.ends_at)
-    outside = f"(assigned_at < {starts} OR assigned_at > {ends})"
-    left_out, later = one(
-        con,
-        f"SELECT count(*) FILTER ({outside}), "
-        f"count(*) FILTER (NOT {outside} AND assigned_at >= {instant(as_of_end)}) FROM ({first})",
+    signed = f"SELECT CASE WHEN id <> '' THEN {con.sign('id')} END AS sign FROM written"
+    repeats, with_id = con.repeated("written_repeats", signed, at_most=rows)
+    if table and with_id < rows:
+        identifier = table.id(email=experiment.identity.key == "email")
+        table.refuse(f"coalesce({identifier}, '') = ''", "id", "is empty; every assignment needs a customer")
+        table.settle()
+    crossed, source = 0, "written"
+    if repeats:
+        again = f"{con.sign('id')} IN (SELECT sign FROM written_repeats)"
+        con.table(
+            "written_again",
+            "SELECT id, arm, assigned, arms FROM (SELECT id, arm, assigned, "
+            "row_number() OVER (PARTITION BY id ORDER BY assigned, arm) AS place, "
+            "min(arm) OVER (PARTITION BY id) <> max(arm) OVER (PARTITION BY id) AS arms "
+            f"FROM written WHERE {again}) WHERE place = 1",
+        )
+        crossed = con.one("SELECT count(*) FROM written_again WHERE arms")[0]
+        con.view(
+            "first_written",
+            f"SELECT id, arm, assigned FROM written WHERE NOT ({again}) UNION ALL SELECT id, arm, assigned FROM written_again",
+        )
+        source = "first_written"
+        profile = _profile(con, experiment, source, as_of_end)
+    kept, by_arm, outside, first, last = profile
+    customers = {arm: by_arm.get(at, 0) for at, arm in enumerate(experiment.arms)}
+    later = kept - outside - sum(customers.values())
+    counts = f" WHERE {_counts(experiment, as_of_end)}" if outside or later else ""
+    con.view("ledger", f"SELECT id, arm, assigned FROM {source}{counts}")
+    return Ledger(
+        customers,
+        rows - kept,
+        int(crossed),
+        outside,
+        later,
+        at_micros(first),
+        at_micros(last),
+        version,
+        table if not repeats else None,
     )
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE ledger AS SELECT * FROM ({first}) "
-        f"WHERE NOT {outside} AND assigned_at < {instant(as_of_end)}"
-    )
-    first_at, last_at = instants(con, "min(assigned_at)", "max(assigned_at)", of="ledger")
-    return Ledger(rows - customers, crossed, left_out, later, first_at, last_at, version)
 
 
-def _from_lake(lake: Lake, experiment: Experiment) -> str:
+def arm_code(experiment: Experiment, arm: str) -> str:
+    """Return the SQL of an arm's place in the experiment file, NULL for an arm that it does not have."""
+    places = " ".join(f"WHEN {text(name)} THEN {at}" for at, name in enumerate(experiment.arms))
+    return f"CAST(CASE {arm} {places} END AS SMALLINT)"
+
+
+def _counts(experiment: Experiment, as_of_end: datetime) -> str:
+    return f"{_inside(experiment)} AND assigned < {micros_of(as_of_end)}"
+
+
+def _inside(experiment: Experiment) -> str:
+    return f"assigned >= {micros_of(experiment.starts_at)} AND assigned <= {micros_of(experiment.ends_at)}"
+
+
+def _profile(
+    con: Engine, experiment: Experiment, relation: str, as_of_end: datetime
+) -> tuple[int, dict[int | None, int], int, int | None, int | None]:
+    """Return rows, those that count by arm's place, those outside, the first and the last that count."""
+    extent = con.rows(f"SELECT arm, count(*), min(assigned), max(assigned) FROM {relation} GROUP BY arm")
+    firsts, lasts = ([row[at] for row in extent if row[at] is not None] for at in (2, 3))
+    first, last = min(firsts, default=None), max(lasts, default=None)
+    since, until = micros_of(experiment.starts_at), micros_of(experiment.ends_at)
+    if first is None or last is None or (since <= first and last <= until and last < micros_of(as_of_end)):
+        return sum(row[1] for row in extent), {row[0]: row[1] for row in extent}, 0, first, last
+    inside, counts = _inside(experiment), _counts(experiment, as_of_end)
+    found = con.rows(
+        f"SELECT arm, count(*), count(*) FILTER (WHERE {counts}), count(*) FILTER (WHERE NOT ({inside})), "
+        f"min(assigned) FILTER (WHERE {counts}), max(assigned) FILTER (WHERE {counts}) FROM {relation} GROUP BY arm"
+    )
+    first = min((row[4] for row in found if row[4] is not None), default=None)
+    last = max((row[5] for row in found if row[5] is not None), default=None)
+    return (
+        sum(row[1] for row in found),
+        {row[0]: row[2] for row in found},
+        sum(row[3] for row in found),
+        first,
+        last,
+    )
+
+
+def _look_closely(con: Engine, experiment: Experiment, table: FileTable, *, known: bool) -> None:
+    """Raise for rows of a file of assignments that cannot be used; `known` says that every arm is known."""
+    plain = table.type_of("assigned_at") == "TIMESTAMP WITH TIME ZONE"
+    if known and plain and con.one(f"SELECT count(*) - count(assigned_at) FROM {table.sql}")[0] == 0:
+        table.doubts.clear()
+        return
+    arm, strange = table.words("arm"), f"{table.words('arm')} NOT IN ({texts(experiment.arms)})"
+    (rows,) = table.settle(f"count(*) FILTER (WHERE {strange})")
+    if rows:
+        named = con.rows(f"SELECT DISTINCT {arm} AS arm FROM {table.sql} WHERE {strange} ORDER BY 1 LIMIT 5")
+        raise DataError(
+            f"{table.path}: column `arm` holds {', '.join(repr(name) for (name,) in named)}, which the experiment "
+            f"does not have; its arms are {', '.join(experiment.arms)}"
+        )
+
+
+def _from_lake(con: Engine, lake: Lake, experiment: Experiment) -> str:
     files = lake.files("assignments", experiment=experiment.key)
     if not files:
-        return "SELECT '' AS id, '' AS arm, CAST(NULL AS TIMESTAMPTZ) AS assigned_at WHERE false"
+        return "SELECT '' AS id, CAST(NULL AS SMALLINT) AS arm, CAST(NULL AS BIGINT) AS assigned WHERE false"
+    source = parquet(files)
+    table = FileTable(con, lake.uri("assignments"), source, con.columns(source), csv=False)
+    table.need("experiment", "id", "arm", "assigned_at")
     return (
-        "SELECT CAST(id AS VARCHAR) AS id, arm, CAST(assigned_at AS TIMESTAMPTZ) AS assigned_at "
-        f"FROM {parquet(files)} WHERE experiment = {text(experiment.key)}"
+        f"SELECT {table.id()} AS id, {arm_code(experiment, 'arm')} AS arm, "
+        f"{table.micros('assigned_at', 'UTC')} AS assigned FROM {source} WHERE experiment = {text(experiment.key)}"
     )
 
 
-def _from_file(con: Connection, experiment: Experiment, spec: str) -> str:
+def _from_file(con: Engine, experiment: Experiment, spec: str) -> tuple[str, FileTable]:
     path = experiment.file_beside(spec, experiment.assignment.file)
     table = open_file(con, path, what="`assignment` names it as the assignments (id, arm, assigned_at)")
     table.need("id", "arm", "assigned_at")
     identifier = table.id(email=experiment.identity.key == "email")
     arm = table.words("arm")
-    table.refuse(f"coalesce({identifier}, '') = ''", "id", "is empty; every assignment needs a customer")
     table.refuse(f"{arm} IS NULL", "arm", "is empty; every assignment needs an arm")
-    strange = [
-        name
-        for (name,) in con.execute(
-            f"SELECT DISTINCT {arm} FROM {table.sql} WHERE {arm} NOT IN ({texts(experiment.arms)}) LIMIT 5"
-        ).fetchall()
-    ]
-    if strange:
-        raise DataError(
-            f"{path}: column `arm` holds {', '.join(map(repr, strange))}, which the experiment does not have; "
-            f"its arms are {', '.join(experiment.arms)}"
-        )
-    at = table.instant("assigned_at", experiment.assignment.timezone)
-    return f"SELECT {identifier} AS id, {arm} AS arm, {at} AS assigned_at FROM {table.sql}"
+    at = table.micros("assigned_at", experiment.assignment.timezone)
+    shown = (
+        f"SELECT {identifier} AS id, {arm_code(experiment, arm)} AS arm, {at} AS assigned FROM {table.sql}"
+    )
+    return shown, table

@@ -7,11 +7,12 @@ from datetime import datetime
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, NotEnoughData, SpecError
-from toolkit.lake.engine import Connection, one, text
-from toolkit.lake.events import Events, activity, gather_events
-from toolkit.lake.ledger import Ledger, open_ledger
+from toolkit.lake.activity import Activity, add_up, currencies_of
+from toolkit.lake.engine import Engine
+from toolkit.lake.events import Told, one_currency, open_events
+from toolkit.lake.ledger import Ledger, arm_code, open_ledger
 from toolkit.lake.people import People, gather_people
-from toolkit.lake.sources import open_file
+from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs, needs_of
 
@@ -26,27 +27,32 @@ class Evidence:
         needs: the columns of `unit`.
         customers: arm → customers assigned, over the whole ledger as of then.
         active: arm → customers of whom events or outcomes say anything.
+        known: arm → assigned customers who stand among the people, None where nobody asked.
         strangers: rows of outcomes, or events, of customers who are not assigned.
-        events: None with `outcomes`.
+        told, activity: what the events held; None with `outcomes`.
+        currency: the orders' one currency, if any names one.
+        unsettled: the file whose rows are yet to be looked into, should a sum not come out as a number.
     """
 
     needs: Needs
     customers: dict[str, int]
     active: dict[str, int]
+    known: dict[str, int] | None
     strangers: int
     ledger: Ledger
     people: People
-    events: Events | None
+    told: Told | None = None
+    activity: Activity | None = None
+    currency: str | None = None
+    unsettled: FileTable | None = None
 
 
-def gather(
-    con: Connection, lake: Lake, experiment: Experiment, spec: str, *, as_of_end: datetime
-) -> Evidence:
+def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_end: datetime) -> Evidence:
     """Create `unit(arm, y…, x…, b…)` from what is known before `as_of_end`; return what was found.
 
     `arm` is the arm's place in the experiment file. Customers without activity are missing from `unit` where
-    all that is known of them is zeros; `Evidence.customers` counts them. `spec` is the experiment file's path,
-    beside which other files are looked for.
+    all that is known of them is zeros; `Evidence.customers` counts them. An attribute that is not known is
+    NULL. `spec` is the experiment file's path, beside which other files are looked for.
 
     Raises:
         NotEnoughData: nobody is assigned yet.
@@ -54,38 +60,89 @@ def gather(
     """
     needs = needs_of(experiment)
     ledger = open_ledger(con, lake, experiment, spec, as_of_end=as_of_end)
-    customers = _by_arm(con, experiment, "ledger")
-    if not any(customers.values()):
+    if not any(ledger.customers.values()):
         raise NotEnoughData(_nobody(experiment, spec, ledger, as_of_end))
-    people = gather_people(con, lake, experiment, spec, needs)
     if experiment.outcomes:
-        events = None
-        con.execute(f"CREATE OR REPLACE TEMP VIEW active AS {_outcomes(con, experiment, spec, needs)}")
-        strangers = int(one(con, "SELECT count(*) FROM active ANTI JOIN ledger USING (id)")[0])
-    else:
-        events = gather_events(con, lake, experiment, spec, needs, as_of_end=as_of_end)
-        con.execute(f"CREATE OR REPLACE TEMP TABLE active AS {activity(experiment, needs)}")
-        strangers = events.strangers
-    places = " ".join(f"WHEN {text(arm)} THEN {at}" for at, arm in enumerate(experiment.arms))
-    shown = [
-        f"CAST(CASE ledger.arm {places} END AS SMALLINT) AS arm",
-        *(f"coalesce(CAST(active.{each.name} AS DOUBLE), 0) AS {each.name}" for each in needs.counted),
-        *people.columns,
-    ]
-    joins = (
-        "LEFT JOIN active USING (id) LEFT JOIN people p USING (id)"
-        if people.columns
-        else "JOIN active USING (id)"
+        return _from_outcomes(con, lake, experiment, spec, needs, ledger)
+    people = gather_people(con, lake, experiment, spec, needs)
+    known = f", {people.present} AS known" if people.present else ""
+    con.table(
+        "roster",
+        f"SELECT {', '.join([con.place() + ' AS place', 'l.id', 'l.arm', 'l.assigned', *people.columns])}{known} "
+        f"FROM ledger l{people.joins}",
     )
-    con.execute(f"CREATE OR REPLACE TEMP TABLE unit AS SELECT {', '.join(shown)} FROM ledger {joins}")
-    needs = _mark_missing(con, needs)
-    active = _by_arm(con, experiment, "ledger SEMI JOIN active USING (id)")
-    return Evidence(needs, customers, active, strangers, ledger, people, events)
+    told = open_events(con, lake, experiment, spec, needs, ledger, as_of_end=as_of_end)
+    currency = None
+    if "amount" in needs.values:
+        several = len(told.currencies) > 1
+        counts = currencies_of(con, experiment, told) if several else None
+        currency = one_currency(experiment, spec, counts, told.currencies)
+    activity = add_up(con, experiment, needs, told, ledger)
+    numbers = [f"coalesce(CAST(active.{each.name} AS DOUBLE), 0) AS {each.name}" for each in needs.counted]
+    if people.columns:
+        own = [each.rpartition(" AS ")[2] for each in people.columns]
+        con.table(
+            "unit",
+            f"SELECT {', '.join(['roster.arm', *numbers, *own])} FROM roster "
+            "LEFT JOIN active ON roster.place = active.place",
+        )
+    else:
+        con.view("unit", f"SELECT {', '.join(['arm', *numbers])} FROM active")
+    return Evidence(
+        needs,
+        ledger.customers,
+        _by_arm(con, experiment, "active"),
+        _by_arm(con, experiment, "roster WHERE known") if people.present else None,
+        activity.strangers,
+        ledger,
+        people,
+        told,
+        activity,
+        currency,
+    )
 
 
-def _by_arm(con: Connection, experiment: Experiment, relation: str) -> dict[str, int]:
-    counted = dict(con.execute(f"SELECT arm, count(*) FROM {relation} GROUP BY arm").fetchall())
-    return {arm: int(counted.get(arm, 0)) for arm in experiment.arms}
+def _from_outcomes(
+    con: Engine, lake: Lake, experiment: Experiment, spec: str, needs: Needs, ledger: Ledger
+) -> Evidence:
+    table, identifier, numbers = _open_outcomes(con, experiment, spec, needs)
+    shown = [f"CAST({number} AS DOUBLE) AS {name}" for name, number in numbers.items()]
+    if ledger.file is not None and ledger.file.sql == table.sql and not (ledger.outside or ledger.later):
+        people = gather_people(con, lake, experiment, spec, needs, same_rows=table)
+        if not people.joins:  # one file says it all: nothing to join
+            arm = f"{arm_code(experiment, table.words('arm'))} AS arm"
+            con.view("unit", f"SELECT {', '.join([arm, *shown, *people.columns])} FROM {table.sql}")
+            everyone = ledger.customers
+            known = everyone if people.present else None
+            return Evidence(needs, everyone, everyone, known, 0, ledger, people, unsettled=table)
+    table.refuse(f"coalesce({identifier}, '') = ''", "id", "is empty; every row needs a customer")
+    (rows,) = table.settle("count(*)")
+    _refuse_doubles(con, table, identifier, rows)
+    people = gather_people(con, lake, experiment, spec, needs)
+    con.view("active", f"SELECT {', '.join([f'{identifier} AS id', *shown])} FROM {table.sql}")
+    among = [f"({people.present}) AS known"] if people.present else []
+    names = [f"coalesce(active.{name}, 0) AS {name}" for name in numbers]
+    join = "LEFT JOIN" if people.columns else "JOIN"
+    con.table(
+        "unit",
+        f"SELECT {', '.join(['l.arm', 'active.id IS NOT NULL AS told', *names, *people.columns, *among])} "
+        f"FROM ledger l {join} active ON active.id = l.id{people.joins}",
+    )
+    active = _by_arm(con, experiment, "unit WHERE told")
+    return Evidence(
+        needs,
+        ledger.customers,
+        active,
+        _by_arm(con, experiment, "unit WHERE known") if people.present else None,
+        int(rows) - sum(active.values()),
+        ledger,
+        people,
+    )
+
+
+def _by_arm(con: Engine, experiment: Experiment, relation: str) -> dict[str, int]:
+    counted = dict(con.rows(f"SELECT arm, count(*) FROM {relation} GROUP BY arm"))
+    return {arm: int(counted.get(at, 0)) for at, arm in enumerate(experiment.arms)}
 
 
 def _nobody(experiment: Experiment, spec: str, ledger: Ledger, as_of_end: datetime) -> str:
@@ -99,8 +156,10 @@ def _nobody(experiment: Experiment, spec: str, ledger: Ledger, as_of_end: dateti
     return f"{spec}: nobody is assigned before {as_of_end:%Y-%m-%d %H:%M} UTC; run `lift assign {spec}` first"
 
 
-def _outcomes(con: Connection, experiment: Experiment, spec: str, needs: Needs) -> str:
-    """Return the query of the outcome columns by customer."""
+def _open_outcomes(
+    con: Engine, experiment: Experiment, spec: str, needs: Needs
+) -> tuple[FileTable, str, dict[str, str]]:
+    """Return the table of outcomes, the expression of its id, and column of `unit` → expression."""
     if experiment.outcomes is None:
         raise AssertionError
     path = experiment.file_beside(spec, experiment.outcomes.file)
@@ -113,41 +172,29 @@ def _outcomes(con: Connection, experiment: Experiment, spec: str, needs: Needs) 
                     f"{spec}: metrics[{at}] ({metric.name}): {term.column!r} is no column of {path}; "
                     f"it has {', '.join(table.columns)}"
                 )
-    table.refuse(f"coalesce({identifier}, '') = ''", "id", "is empty; every row needs a customer")
-    doubled = con.execute(
-        f"SELECT {identifier} AS id, count(*) FROM {table.sql} GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT 4"
-    ).fetchall()
-    if doubled:
-        shown = ", ".join(f"{name!r} ({times} times)" for name, times in doubled[:3])
-        more = " and more" if len(doubled) > 3 else ""
-        raise DataError(
-            f"{path}: a customer must stand in one row, but there are {shown}{more}; add them up before"
-        )
-    numbers = []
+    numbers = {}
     for each in needs.counted:
         if each.term is None or each.term.column is None:
             raise AssertionError(each)
         value = table.number(
             each.term.column, empty_is_error="is empty; write 0 where a customer did nothing"
         )
-        shown = f"CAST(({value}) <> 0 AS INTEGER)" if each.term.how == "any" else value
-        numbers.append(f"{shown} AS {each.name}")
-    return f"SELECT {identifier} AS id, {', '.join(numbers)} FROM {table.sql}"
+        numbers[each.name] = f"CASE WHEN {value} <> 0 THEN 1 ELSE 0 END" if each.term.how == "any" else value
+    return table, identifier, numbers
 
 
-def _mark_missing(con: Connection, needs: Needs) -> Needs:
-    """Put zero where an attribute is not known, and a column that says so beside it.
-
-    With that indicator among the covariates, the number put in does not matter.
-    """
-    if not needs.attributes:
-        return needs
-    counts = ", ".join(f"count(*) - count({each.name})" for each in needs.attributes)
-    missing = one(con, f"SELECT {counts} FROM unit")
-    unknown = [each.name for each, rows in zip(needs.attributes, missing, strict=True) if rows]
-    for name in unknown:
-        con.execute(f"ALTER TABLE unit ADD COLUMN {name}_missing DOUBLE")
-        con.execute(
-            f"UPDATE unit SET {name}_missing = CAST({name} IS NULL AS DOUBLE), {name} = coalesce({name}, 0)"
+def _refuse_doubles(con: Engine, table: FileTable, identifier: str, rows: int) -> None:
+    signs = f"SELECT {con.sign(identifier)} AS sign FROM {table.sql}"
+    if not con.repeated("outcome_repeats", signs, at_most=rows)[0]:
+        return
+    doubled = con.rows(
+        f"SELECT id, count(*) FROM (SELECT {identifier} AS id FROM {table.sql}) "
+        f"WHERE {con.sign('id')} IN (SELECT sign FROM outcome_repeats) "
+        "GROUP BY id HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT 4"
+    )
+    if doubled:
+        shown = ", ".join(f"{name!r} ({times} times)" for name, times in doubled[:3])
+        more = " and more" if len(doubled) > 3 else ""
+        raise DataError(
+            f"{table.path}: a customer must stand in one row, but there are {shown}{more}; add them up before"
         )
-    return needs.with_missing(unknown)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import SpecError
-from toolkit.lake.engine import Connection, one, parquet, quoted, text
+from toolkit.lake.engine import Engine, micros, parquet, quoted, text
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
@@ -17,23 +17,34 @@ __all__ = ["People", "gather_people"]
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """What is known of people besides what they did.
+    """What is known of people besides what they did, as pieces of a query over `ledger l`.
 
     Attributes:
-        columns: expressions over `people p` for the relation `unit`; none where nothing is asked.
+        joins: what to join to `l`; empty where nothing is asked.
+        columns: the attributes asked for, as columns x…, b….
+        present: the expression that says whether the customer is among the people; None where nobody asked.
         repeated: rows beyond a person's first; the first counts.
-        known: arm → assigned customers who stand among the people, None where nobody asked.
     """
 
+    joins: str = ""
     columns: tuple[str, ...] = ()
+    present: str | None = None
     repeated: int = 0
-    known: dict[str, int] | None = None
 
 
-def gather_people(con: Connection, lake: Lake, experiment: Experiment, spec: str, needs: Needs) -> People:
-    """Create `people(id, …)`, a row per assigned customer, with the attributes that are asked for.
+def gather_people(
+    con: Engine,
+    lake: Lake,
+    experiment: Experiment,
+    spec: str,
+    needs: Needs,
+    *,
+    same_rows: FileTable | None = None,
+) -> People:
+    """Return where the attributes that are asked for come from.
 
     They come from what was kept at assignment; where nothing was kept, from the files of outcomes and people.
+    `same_rows` is a file whose rows are those of `l` already: what it holds needs no join.
 
     Raises:
         SpecError: an attribute is nowhere to be found.
@@ -46,60 +57,60 @@ def gather_people(con: Connection, lake: Lake, experiment: Experiment, spec: str
         return People()
     kept = _kept(con, lake, experiment, wanted)
     repeated, places = 0, []
+    found: dict[str, str] = {}
+    relations: list[str] = []
     if kept:
-        found = dict.fromkeys(wanted, "kept")
+        found = {name: f"kept.{quoted(name)}" for name in wanted}
+        relations.append("kept")
     else:
-        found = {}
         for at, table in enumerate(_files(con, experiment, spec)):
             places.append(table)
             here = [name for name in wanted if name in table.columns and name not in found]
-            if here:
-                repeated += _first_of_each(con, f"file{at}", table, experiment, here, numbers)
-                found.update(dict.fromkeys(here, f"file{at}"))
+            if not here:
+                continue
+            values = {name: table.number(name) if name in numbers else table.words(name) for name in here}
+            if same_rows is not None and same_rows.sql == table.sql:
+                same_rows.doubts.extend(table.doubts)
+                found.update(values)
+                continue
+            repeated += _first_of_each(con, f"file{at}", table, experiment, values)
+            found.update({name: f"file{at}.{quoted(name)}" for name in here})
+            relations.append(f"file{at}")
     _all_found(experiment, spec, wanted, found, places)
-    relations = sorted(set(found.values()))
-    shown = ", ".join(f"{relation}.{quoted(name)}" for name, relation in found.items())
-    present = " OR ".join(f"{relation}.id IS NOT NULL" for relation in relations)
-    joins = " ".join(f"LEFT JOIN {each} ON {each}.id = ledger.id" for each in relations)
-    con.execute(
-        f"CREATE OR REPLACE TEMP VIEW people AS SELECT ledger.id, ({present}) AS present, {shown} "
-        f"FROM ledger {joins}"
-    )
-    known = dict(
-        con.execute(
-            "SELECT arm, count(*) FROM ledger JOIN people USING (id) WHERE present GROUP BY arm"
-        ).fetchall()
-    )
-    columns = [
-        f"CAST(p.{quoted(each.attribute or '')} AS DOUBLE) AS {each.name}" for each in needs.attributes
-    ]
-    columns += [f"CAST(p.{quoted(name)} AS VARCHAR) AS b{at}" for at, name in enumerate(breakdowns)]
-    return People(tuple(columns), repeated, known)
+    joins = "".join(f" LEFT JOIN {each} ON {each}.id = l.id" for each in relations)
+    present = " OR ".join(f"{each}.id IS NOT NULL" for each in relations) or "true"
+    columns = [f"CAST({found[each.attribute or '']} AS DOUBLE) AS {each.name}" for each in needs.attributes]
+    columns += [f"CAST({found[name]} AS VARCHAR) AS b{at}" for at, name in enumerate(breakdowns)]
+    return People(joins, tuple(columns), present, repeated)
 
 
-def _files(con: Connection, experiment: Experiment, spec: str) -> list[FileTable]:
+def _files(con: Engine, experiment: Experiment, spec: str) -> list[FileTable]:
     files = []
     if experiment.outcomes:
         files.append((experiment.outcomes.file, "`outcomes` names it as the table of outcomes"))
     if experiment.cohort and experiment.cohort.source == "files":
         files.append((experiment.cohort.file, "`cohort` names it as the table of people"))
-    return [open_file(con, experiment.file_beside(spec, name), what=what) for name, what in files]
+    named = {experiment.file_beside(spec, name): what for name, what in files}
+    return [open_file(con, path, what=what) for path, what in named.items()]
 
 
-def _kept(con: Connection, lake: Lake, experiment: Experiment, wanted: Sequence[str]) -> bool:
+def _kept(con: Engine, lake: Lake, experiment: Experiment, wanted: Sequence[str]) -> bool:
     """Create `kept` from the attributes recorded at assignment, and say whether there are any."""
+    if experiment.assignment.source == "files":
+        return False
     files = lake.files("people", experiment=experiment.key)
-    if experiment.assignment.source == "files" or not files:
+    if not files:
         return False
     shown = ", ".join(
         f"json_extract_string(attributes, {text(_pointer(name))}) AS {quoted(name)}" for name in wanted
     )
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE kept AS SELECT id, {shown} FROM ("
-        f"SELECT id, arg_min(attributes, recorded_at) AS attributes FROM {parquet(files)} "
-        f"WHERE experiment = {text(experiment.key)} GROUP BY id)"
+    con.table(
+        "kept",
+        f"SELECT id, {shown} FROM (SELECT id, attributes, row_number() OVER (PARTITION BY id ORDER BY "
+        f"{micros('recorded_at')}, attributes) AS place FROM {parquet(files)} "
+        f"WHERE experiment = {text(experiment.key)}) WHERE place = 1",
     )
-    return bool(one(con, "SELECT count(*) FROM kept")[0])
+    return bool(con.one("SELECT count(*) FROM kept")[0])
 
 
 def _pointer(name: str) -> str:
@@ -108,22 +119,26 @@ def _pointer(name: str) -> str:
 
 
 def _first_of_each(
-    con: Connection,
-    relation: str,
-    table: FileTable,
-    experiment: Experiment,
-    names: Sequence[str],
-    numbers: Sequence[str],
+    con: Engine, relation: str, table: FileTable, experiment: Experiment, values: dict[str, str]
 ) -> int:
-    shown = ", ".join(
-        f"first({table.number(name) if name in numbers else table.words(name)}) AS {quoted(name)}"
-        for name in names
+    """Create `relation(id, …)`, a row per person, and return how many rows were dropped."""
+    shown = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in values.items())
+    identifier = table.id(email=experiment.identity.key == "email")
+    (rows,) = table.settle("count(*)")
+    repeats, _ = con.repeated(
+        f"{relation}_repeats", f"SELECT {con.sign(identifier)} AS sign FROM {table.sql}", at_most=rows
     )
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {relation} AS SELECT {table.id(email=experiment.identity.key == 'email')} AS id, "
-        f"{shown}, count(*) AS copies FROM {table.sql} GROUP BY 1"
+    everyone = f"SELECT {identifier} AS id, {shown} FROM {table.sql}"
+    if not repeats:
+        con.view(relation, everyone)
+        return 0
+    names = ", ".join(quoted(name) for name in values)
+    con.table(
+        relation,
+        f"SELECT id, {names} FROM (SELECT *, row_number() OVER (PARTITION BY id ORDER BY line) AS copy FROM "
+        f"(SELECT *, row_number() OVER () AS line FROM ({everyone}))) WHERE copy = 1",
     )
-    return int(one(con, f"SELECT coalesce(sum(copies - 1), 0) FROM {relation}")[0])
+    return int(rows - con.one(f"SELECT count(*) FROM {relation}")[0])
 
 
 def _all_found(

@@ -1,37 +1,123 @@
-"""All that a look at an experiment needs of the data: gathered, capped, summed, in as few passes as can be."""
+"""All that a look at an experiment needs of the data: capped and summed, in as few passes as can be."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Mean
 from toolkit.errors import SpecError
-from toolkit.lake.aggregate import (
-    active_of,
-    breakdown_moments,
-    cap_of,
-    moments_of,
-    residual_sums,
-    with_capped,
-)
-from toolkit.lake.engine import Connection
+from toolkit.lake.aggregate import Summed, Sums, cap_of, centres_of, literal, residual_sums
+from toolkit.lake.engine import Engine
+from toolkit.lake.outcomes import Evidence
 from toolkit.lake.unit import Needs
 from toolkit.stats.lifts import Cap, Readings, regressions_of
+from toolkit.stats.moments import Moments
 
 __all__ = ["read"]
 
 
-def read(
-    con: Connection, experiment: Experiment, needs: Needs, customers: Mapping[str, int], spec: str
-) -> Readings:
-    """Return the readings of `unit`, which `gather` made for `needs`.
+SAMPLED = 20_000
+"""Rows that centres are taken from at first; where that was too few, from all."""
+
+
+def read(con: Engine, experiment: Experiment, evidence: Evidence, spec: str) -> Readings:
+    """Return the readings of `unit`, which `gather` made.
+
+    One pass, on the assumption that the first rows tell where the columns lie, and that every attribute is
+    known for everybody; where that was wrong, once more with what is known then.
 
     Raises:
         SpecError: a cap is so low that it would cut off every customer who bought.
+        DataError: a file holds rows that cannot be used.
     """
-    arms = list(experiment.arms)
+    needs, customers, arms = evidence.needs, evidence.customers, list(experiment.arms)
+    own = [each.name for each in needs.columns]
+    caps = _caps(con, experiment, needs, customers, spec)
+    centres = centres_of(con, own, rows=SAMPLED)
+    sums = _sums(experiment, needs, caps, centres, unknown=frozenset())
+    by_arm = sums.by_arm(con, arms, customers)
+    if evidence.unsettled and not all(_sound(found) for found in by_arm.values()):
+        evidence.unsettled.settle()
+    unknown = frozenset(
+        name for name in sums.attributes if any(found.known[name] < found.rows for found in by_arm.values())
+    )
+    if unknown or sums.far_off(by_arm.values()):
+        needs = needs.with_missing(sorted(unknown))
+        sums = _sums(experiment, needs, caps, centres_of(con, own), unknown=unknown)
+        by_arm = sums.by_arm(con, arms, customers)
+    by_level = sums.by_level(con, arms, experiment.analysis.breakdowns)
+    readings = Readings(
+        dict(customers),
+        list(sums.columns),
+        {arm: found.moments for arm, found in by_arm.items()},
+        {arm: found.active for arm, found in by_arm.items()},
+        needs.terms,
+        needs.covariates,
+        caps,
+        breakdowns={level: _moments(found) for level, found in by_level.items()},
+        breakdowns_active={
+            level: {arm: each.active for arm, each in found.items()} for level, found in by_level.items()
+        },
+        largest={arm: found.largest for arm, found in by_arm.items()},
+    )
+    fits = regressions_of(experiment, readings)
+    return replace(readings, hc2=residual_sums(con, arms, sums, by_arm, fits))
+
+
+def _sound(found: Summed) -> bool:
+    return bool(np.isfinite(found.moments.mean).all())
+
+
+def _sums(
+    experiment: Experiment,
+    needs: Needs,
+    caps: Mapping[str, Cap],
+    centres: Mapping[str, float],
+    *,
+    unknown: frozenset[str],
+) -> Sums:
+    columns = {
+        each.name: f"coalesce({each.name}, 0)" if each.name in unknown else each.name
+        for each in needs.columns
+    }
+    columns |= {
+        each.name: f"CASE WHEN {each.name.removesuffix('_missing')} IS NULL THEN 1 ELSE 0 END"
+        for each in needs.columns
+        if each.missing
+    }
+    centres = dict(centres)
+    for name, cap in caps.items():
+        column, limit = needs.terms[name][0], literal(cap.value)
+        columns[f"c_{name}"] = f"CASE WHEN {column} < {limit} THEN {column} ELSE {limit} END"
+        centres[f"c_{name}"] = min(centres[column], cap.value)
+    terms = [column for each in needs.terms.values() for column in each]
+    outcomes = list(dict.fromkeys([*terms, *(f"c_{name}" for name in caps)]))
+    shares = {
+        each.name for each in needs.counted if each.term and each.term.how == "any" and not each.lookback
+    }
+    means = [needs.terms[each.name][0] for each in experiment.metrics if each.kind == "mean"]
+    return Sums(
+        columns,
+        {name: centres.get(name, 0.0) for name in columns},
+        _pairs(list(columns), needs, caps),
+        tuple(outcomes),
+        frozenset(shares & set(outcomes)),
+        tuple(each.name for each in needs.attributes if each.name not in unknown),
+        tuple(means[:1]),
+    )
+
+
+def _moments(found: Mapping[str, Summed]) -> dict[str, Moments]:
+    return {arm: each.moments for arm, each in found.items()}
+
+
+def _caps(
+    con: Engine, experiment: Experiment, needs: Needs, customers: Mapping[str, int], spec: str
+) -> dict[str, Cap]:
     caps = {}
     for at, metric in enumerate(experiment.metrics):
         if isinstance(metric, Mean) and metric.cap:
@@ -43,22 +129,24 @@ def read(
                     "for whom it is zero, so it would cut off everyone; raise it (0.999 is usual)"
                 )
             caps[metric.name] = Cap(metric.cap, value, above)
-    with_capped(con, {f"c_{name}": (needs.terms[name][0], cap.value) for name, cap in caps.items()})
-    counted = [name for terms in needs.terms.values() for name in terms]
-    columns = list(
-        dict.fromkeys([*counted, *(f"c_{name}" for name in caps), *(each.name for each in needs.columns)])
-    )
-    by_level, active_by_level = breakdown_moments(con, arms, experiment.analysis.breakdowns, columns)
-    readings = Readings(
-        dict(customers),
-        columns,
-        moments_of(con, arms, customers, columns),
-        active_of(con, arms, columns),
-        needs.terms,
-        needs.covariates,
-        caps,
-        breakdowns=by_level,
-        breakdowns_active=active_by_level,
-    )
-    fits = regressions_of(experiment, readings)
-    return replace(readings, hc2=residual_sums(con, arms, customers, fits))
+    return caps
+
+
+def _pairs(columns: Sequence[str], needs: Needs, caps: Mapping[str, Cap]) -> tuple[tuple[int, int], ...]:
+    """Return the places of the columns whose products are needed: within a metric, and among covariates."""
+    places = {name: at for at, name in enumerate(columns)}
+    everything = [column for pairs in needs.covariates.values() for _, column in pairs]
+    groups = [everything]
+    for metric, terms in needs.terms.items():
+        covariates = [column for _, column in needs.covariates[metric]]
+        groups.append([*terms, *covariates])
+        if metric in caps:
+            groups.append([f"c_{metric}", *covariates])
+    found = {
+        (max(places[a], places[b]), min(places[a], places[b]))
+        for group in groups
+        for a in group
+        for b in group
+        if a != b
+    }
+    return tuple(sorted(found))

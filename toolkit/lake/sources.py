@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 
 from toolkit.errors import DataError
-from toolkit.lake.engine import Connection, one, quoted, text, texts
+from toolkit.lake.engine import Engine, micros, quoted, text, texts
 
 __all__ = ["FileTable", "open_file"]
 
@@ -28,18 +29,23 @@ HAS_ZONE = r"(?i).*\d\s*(z|utc|[+-]\d{2}(:?\d{2})?)$"
 class FileTable:
     """A readable file (or several that make up one table).
 
+    What could be wrong with its rows is noted as expressions are asked for (`refuse`), and looked into in one
+    pass (`settle`), before a number is taken.
+
     Attributes:
         path: as the user wrote it, for messages.
         sql: what stands after FROM.
         columns: name → DuckDB type; all VARCHAR for CSV.
         csv: whether values are texts yet to be parsed.
+        doubts: (condition, column, what is wrong) yet to be looked into.
     """
 
-    con: Connection
+    con: Engine
     path: str
     sql: str
     columns: Mapping[str, str]
     csv: bool
+    doubts: list[tuple[str, str, str]] = field(default_factory=list)
 
     def need(self, *names: str) -> None:
         """Raise DataError unless every column of `names` is there."""
@@ -100,6 +106,12 @@ class FileTable:
             return f"timezone({text(zone)}, CAST({name} AS TIMESTAMP))"
         raise DataError(f"{self.path}: column `{column}` is {kind}; it must hold instants")
 
+    def micros(self, column: str, zone: str | None = None) -> str:
+        """Return the expression of an instant as whole microseconds since 1970, as `instant` takes it."""
+        expression = self.instant(column, zone)
+        plain = self.type_of(column) in {"TIMESTAMP", "TIMESTAMP_MS", "TIMESTAMP_S"} and zone == "UTC"
+        return micros(quoted(column) if plain else expression)
+
     def number(self, column: str, *, empty_is_error: str | None = None) -> str:
         """Return the expression of a number; DECIMAL stays exact, everything else is DOUBLE.
 
@@ -130,27 +142,67 @@ class FileTable:
         return f"nullif(trim(CAST({quoted(column)} AS VARCHAR)), '')"
 
     def refuse(self, wrong: str, column: str, why: str) -> None:
-        """Raise DataError naming the first row for which `wrong` holds."""
-        bad = self.con.execute(
-            f"SELECT row, shown, count(*) OVER () FROM (SELECT row_number() OVER () AS row, "
+        """Note that rows for which `wrong` holds cannot be used; `settle` looks into it."""
+        if (wrong, column, why) not in self.doubts:
+            self.doubts.append((wrong, column, why))
+
+    def settle(self, *expressions: str) -> tuple[Any, ...]:
+        """Return aggregate `expressions` over all rows, after looking for rows that cannot be used.
+
+        Raises:
+            DataError: there are some; names the first, and says how many more.
+        """
+        doubts = list(self.doubts)
+        self.doubts.clear()
+        counts = [f"count(*) FILTER (WHERE {wrong})" for wrong, _, _ in doubts]
+        if not counts and not expressions:
+            return ()
+        found = self.con.one(f"SELECT {', '.join([*counts, *expressions])} FROM {self.sql}")
+        for doubt, rows in zip(doubts, found, strict=False):
+            if rows:
+                raise DataError(self._first_wrong(*doubt, rows))
+        return found[len(doubts) :]
+
+    def settle_by(self, shown: Sequence[str], key: str, *expressions: str) -> list[tuple[Any, ...]]:
+        """Return `key` and aggregate `expressions` over the columns `shown`, a row per key, as `settle` does.
+
+        Raises:
+            DataError: there are rows that cannot be used.
+        """
+        doubts = list(self.doubts)
+        self.doubts.clear()
+        wrongs = [f"{wrong} AS w{at}" for at, (wrong, _, _) in enumerate(doubts)]
+        counts = [f"count(*) FILTER (WHERE w{at})" for at in range(len(doubts))]
+        found = self.con.rows(
+            f"SELECT {', '.join([key, *counts, *expressions])} "
+            f"FROM (SELECT {', '.join([*shown, *wrongs])} FROM {self.sql}) GROUP BY {key}"
+        )
+        for at, doubt in enumerate(doubts):
+            rows = sum(row[1 + at] for row in found)
+            if rows:
+                raise DataError(self._first_wrong(*doubt, rows))
+        return [(row[0], *row[1 + len(doubts) :]) for row in found]
+
+    def _first_wrong(self, wrong: str, column: str, why: str, rows: int) -> str:
+        row, shown = self.con.one(
+            f"SELECT row, shown FROM (SELECT row_number() OVER () AS row, "
             f"CAST({quoted(column)} AS VARCHAR) AS shown, {wrong} AS wrong FROM {self.sql}) "
-            f"WHERE wrong ORDER BY row LIMIT 1"
-            if one(self.con, f"SELECT count(*) FROM {self.sql} WHERE {wrong}")[0]
-            else "SELECT 1 WHERE false"
-        ).fetchall()
-        if bad:
-            row, shown, rows = bad[0]
-            value = "" if shown is None or not shown.strip() else f" {shown!r}"
-            more = f" (and {rows - 1} more rows)" if rows > 1 else ""
-            raise DataError(f"{self.path}: row {row}: `{column}`{value} {why}{more}")
+            "WHERE wrong ORDER BY row LIMIT 1"
+        )
+        value = "" if shown is None or not shown.strip() else f" {shown!r}"
+        more = f" (and {rows - 1} more rows)" if rows > 1 else ""
+        return f"{self.path}: row {row}: `{column}`{value} {why}{more}"
 
 
-def open_file(con: Connection, path: str, *, what: str) -> FileTable:
+def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     """Return the table in `path`: a Parquet or CSV file, a glob of them, or a folder of Parquet files.
 
     Raises:
         DataError: it is missing, empty, or of another form; `what` says what was looked for.
     """
+    if path in con.opened:
+        sql, columns = con.opened[path]
+        return FileTable(con, path, sql, columns, sql.startswith("read_csv("))
     asked = os.path.join(path, "*.parquet") if os.path.isdir(path) else path  # noqa: PTH112, PTH118
     found = sorted(glob.glob(asked)) if glob.has_magic(asked) else [asked] * os.path.exists(asked)  # noqa: PTH110, PTH207
     if not found:
@@ -170,12 +222,11 @@ def open_file(con: Connection, path: str, *, what: str) -> FileTable:
         else f"read_parquet([{texts(found)}], union_by_name = true)"
     )
     try:
-        columns = {
-            str(row[0]): str(row[1]) for row in con.execute(f"DESCRIBE SELECT * FROM {sql}").fetchall()
-        }
-        any_row = con.execute(f"SELECT 1 FROM {sql} LIMIT 1").fetchall()
+        columns = con.columns(sql)
+        any_row = con.rows(f"SELECT 1 FROM {sql} LIMIT 1")
     except duckdb.Error as refused:
         raise DataError(f"{path}: cannot be read: {str(refused).splitlines()[0]}") from None
     if not any_row:
         raise DataError(f"{path}: has a header but no rows; {what}")
+    con.opened[path] = sql, columns
     return FileTable(con, path, sql, columns, csv)

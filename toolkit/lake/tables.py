@@ -8,106 +8,103 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import StorageError
 from toolkit.lake.engine import connect, parquet, quoted, text
 
-__all__ = ["TABLES", "Lake"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
 
-INSTANT = pa.timestamp("us", tz="UTC")
-MONEY = pa.decimal128(18, 4)
+__all__ = ["TABLES", "Lake", "schema_of"]
 
-TABLES: Mapping[str, pa.Schema] = {
-    "assignments": pa.schema(
-        [
-            ("experiment", pa.string()),
-            ("id", pa.string()),
-            ("arm", pa.string()),
-            ("assigned_at", INSTANT),
-            ("prefix", pa.string()),
-            ("shares", pa.string()),
-            ("layer", pa.string()),
-        ]
-    ),
-    "people": pa.schema(
-        [
-            ("experiment", pa.string()),
-            ("id", pa.string()),
-            ("recorded_at", INSTANT),
-            ("attributes", pa.string()),
-        ]
-    ),
-    "events": pa.schema(
-        [
-            ("event_id", pa.string()),
-            ("id", pa.string()),
-            ("name", pa.string()),
-            ("timestamp", INSTANT),
-            ("amount", MONEY),
-            ("currency", pa.string()),
-            ("order_id", pa.string()),
-            ("properties", pa.string()),
-            ("source", pa.string()),
-            ("received_at", INSTANT),
-        ]
-    ),
-    "cursors": pa.schema(
-        [
-            ("source", pa.string()),
-            ("walk_started_at", INSTANT),
-            ("next", pa.string()),
-            ("reached", INSTANT),
-            ("finished", pa.bool_()),
-            ("complete_through", INSTANT),
-            ("saved_at", INSTANT),
-        ]
-    ),
-    "sync_receipts": pa.schema(
-        [
-            ("run", pa.string()),
-            ("experiment", pa.string()),
-            ("target", pa.string()),
-            ("step", pa.string()),
-            ("added", pa.int64()),
-            ("removed", pa.int64()),
-            ("members", pa.int64()),
-            ("digest", pa.string()),
-            ("version", pa.int64()),
-            ("at", INSTANT),
-        ]
-    ),
-    "ready": pa.schema(
-        [
-            ("experiment", pa.string()),
-            ("id", pa.string()),
-            ("attributes", pa.string()),
-            ("at", INSTANT),
-        ]
-    ),
-    "exposures": pa.schema(
-        [
-            ("experiment", pa.string()),
-            ("id", pa.string()),
-            ("timestamp", INSTANT),
-            ("kind", pa.string()),
-            ("value", pa.string()),
-        ]
-    ),
-    "readouts": pa.schema(
-        [
-            ("experiment", pa.string()),
-            ("as_of", pa.date32()),
-            ("made_at", INSTANT),
-            ("readout", pa.string()),
-        ]
-    ),
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "assignments": {
+        "experiment": "text",
+        "id": "text",
+        "arm": "text",
+        "assigned_at": "instant",
+        "prefix": "text",
+        "shares": "text",
+        "layer": "text",
+    },
+    "people": {
+        "experiment": "text",
+        "id": "text",
+        "recorded_at": "instant",
+        "attributes": "text",
+    },
+    "events": {
+        "event_id": "text",
+        "id": "text",
+        "name": "text",
+        "timestamp": "instant",
+        "amount": "money",
+        "currency": "text",
+        "order_id": "text",
+        "properties": "text",
+        "source": "text",
+        "received_at": "instant",
+    },
+    "cursors": {
+        "source": "text",
+        "walk_started_at": "instant",
+        "next": "text",
+        "reached": "instant",
+        "finished": "truth",
+        "complete_through": "instant",
+        "saved_at": "instant",
+    },
+    "sync_receipts": {
+        "run": "text",
+        "experiment": "text",
+        "target": "text",
+        "step": "text",
+        "added": "whole",
+        "removed": "whole",
+        "members": "whole",
+        "digest": "text",
+        "version": "whole",
+        "at": "instant",
+    },
+    "ready": {
+        "experiment": "text",
+        "id": "text",
+        "attributes": "text",
+        "at": "instant",
+    },
+    "exposures": {
+        "experiment": "text",
+        "id": "text",
+        "timestamp": "instant",
+        "kind": "text",
+        "value": "text",
+    },
+    "readouts": {
+        "experiment": "text",
+        "as_of": "date",
+        "made_at": "instant",
+        "readout": "text",
+    },
 }
-"""Columns of each table. Instants are UTC; money is decimal until it is summed per customer."""
+"""Columns of each table and what they hold. Instants are UTC; money is decimal until it is summed."""
+
+
+def schema_of(table: str) -> pa.Schema:
+    """Return the Arrow schema of `table`."""
+    import pyarrow as pa
+
+    kinds = {
+        "text": pa.string(),
+        "instant": pa.timestamp("us", tz="UTC"),
+        "money": pa.decimal128(18, 4),
+        "whole": pa.int64(),
+        "truth": pa.bool_(),
+        "date": pa.date32(),
+    }
+    return pa.schema([(name, kinds[kind]) for name, kind in TABLES[table].items()])
+
 
 PARTITIONED = {"assignments": ["experiment"], "people": ["experiment"], "ready": ["experiment"]}
 APPEND_ATTEMPTS = 20
@@ -151,16 +148,15 @@ class Lake:
 
         A column that whoever wrote the table left out is empty.
         """
-        schema = TABLES[table]
-        names = columns or list(schema.names)
+        names = columns or list(TABLES[table])
         files = self.files(table, **equal)
         if not files:
-            return pa.schema([schema.field(name) for name in names]).empty_table()
+            return schema_of(table).empty_table().select(names)
         wanted = " AND ".join(f"{quoted(name)} = {text(value)}" for name, value in equal.items()) or "true"
         with connect() as con:
-            there = {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {parquet(files)}").fetchall()}
+            there = con.columns(parquet(files))
             shown = ", ".join(quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in names)
-            return con.sql(f"SELECT {shown} FROM {parquet(files)} WHERE {wanted}").to_arrow_table()
+            return con.stream(f"SELECT {shown} FROM {parquet(files)} WHERE {wanted}").read_all()
 
     def append(self, table: str, rows: Any) -> None:
         """Append `rows` (an Arrow table or stream with this table's columns) as one atomic commit.
@@ -168,6 +164,10 @@ class Lake:
         Raises:
             StorageError: the disk or the object store refused.
         """
+        import pyarrow as pa
+        from deltalake import write_deltalake
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
         opened = self._open(table)
         partition = PARTITIONED.get(table) if opened is None else opened.metadata().partition_columns or None
         merge = "merge" if opened is not None and len(opened.schema().fields) < len(TABLES[table]) else None
@@ -187,7 +187,9 @@ class Lake:
 
     def append_rows(self, table: str, rows: list[dict[str, Any]]) -> None:
         """Append a few rows given as dicts."""
-        self.append(table, pa.Table.from_pylist(rows, schema=TABLES[table]))
+        import pyarrow as pa
+
+        self.append(table, pa.Table.from_pylist(rows, schema=schema_of(table)))
 
     def compact(self, table: str) -> None:
         """Merge small files of `table`; rows stay as they are."""
@@ -199,6 +201,9 @@ class Lake:
         uri = self.uri(table)
         if "://" not in uri and not os.path.isdir(uri):  # noqa: PTH112 (a Path costs more than the check)
             return None
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
         try:
             return DeltaTable(uri, version=self.versions.get(table))
         except TableNotFoundError:

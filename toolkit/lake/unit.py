@@ -53,6 +53,11 @@ class Needs:
         return tuple(each for each in self.columns if each.attribute and not each.missing)
 
     @property
+    def values(self) -> tuple[str, ...]:
+        """Return the properties of events that are summed."""
+        return tuple(sorted({each.term.value for each in self.counted if each.term and each.term.value}))
+
+    @property
     def reach_back(self) -> timedelta:
         """Return how long before assignment the columns look."""
         return max((each.lookback for each in self.columns if each.lookback), default=timedelta(0))

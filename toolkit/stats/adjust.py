@@ -90,18 +90,21 @@ class ArmRegression:
     inverse: Vector
     lever: Vector
 
-    def group(self, hc2: float) -> Group:
-        """Return the adjusted mean with its variance, once the pass has summed it."""
-        return Group(self.n, self.value, hc2)
+    def group(self, hc2: float, third: float | None = None) -> Group:
+        """Return the adjusted mean with its variance and third cumulant, once the pass has summed them."""
+        return Group(self.n, self.value, hc2, third)
 
-    def hc2_of(self, rows: Vector) -> float:
-        """Return Σ w² e² / (1 − h) over `rows`, shape (m, d)."""
+    def residual_sums(self, rows: Vector) -> tuple[float, float]:
+        """Return Σ w² e² / (1 − h) and Σ w³ e³ over `rows`, shape (m, d).
+
+        The first is the adjusted mean's HC2 variance, the second its third cumulant.
+        """
         off = np.asarray(rows, dtype=float) - self.mean
         x = off[:, self.covariates]
         e = off @ self.weights - x @ self.slope
         h = 1 / self.n + np.einsum("ij,jk,ik->i", x, self.inverse, x)
-        w = 1 / self.n + x @ self.lever
-        return float((w**2 * e**2 / np.maximum(1 - h, 1e-12)).sum())
+        weighted = (1 / self.n + x @ self.lever) * e
+        return float((weighted**2 / np.maximum(1 - h, 1e-12)).sum()), float((weighted**3).sum())
 
 
 def fit(moments: Moments, outcome: Outcome, covariates: list[int], centre: Vector) -> ArmRegression | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.special import ndtri, stdtr, stdtrit
+from toolkit.stats.distributions import ndtri, t_sf, t_upper
 
 __all__ = ["Estimate", "Group", "Relative", "difference", "fieller"]
 
@@ -18,11 +18,13 @@ class Group:
         n: customers.
         mean: the estimate, in the metric's unit.
         variance: the estimate's own variance (a standard error squared).
+        third: the estimate's third cumulant (of a mean: third central moment / n²); None where not known.
     """
 
     n: int
     mean: float
     variance: float
+    third: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,14 @@ def difference(treated: Group, control: Group, alpha: float, *, normal: bool = F
     if se == 0:
         return Estimate(value, 0.0, value, value, None, None)
     if normal:
-        quantile, df = float(ndtri(1 - alpha / 2)), None
-        p_value = float(math.erfc(abs(value / se) / math.sqrt(2)))
+        quantile, df = -ndtri(alpha / 2), None
+        p_value = math.erfc(abs(value / se) / math.sqrt(2))
     else:
         df = total**2 / sum(
             group.variance**2 / (group.n - 1) for group in (treated, control) if group.variance > 0
         )
-        quantile = float(stdtrit(df, 1 - alpha / 2))
-        p_value = float(2 * stdtr(df, -abs(value / se)))
+        quantile = t_upper(alpha / 2, df)
+        p_value = 2 * t_sf(abs(value / se), df)
     return Estimate(value, se, value - quantile * se, value + quantile * se, p_value, df)
 
 
@@ -80,7 +82,7 @@ def fieller(treated: Group, control: Group, alpha: float) -> Relative:
     if control.mean == 0:
         return Relative(None, None, None)
     value = treated.mean / control.mean - 1
-    z2 = float(ndtri(1 - alpha / 2)) ** 2
+    z2 = ndtri(alpha / 2) ** 2
     a = control.mean**2 - z2 * control.variance
     b = treated.mean * control.mean
     c = treated.mean**2 - z2 * treated.variance

@@ -41,9 +41,10 @@ class Readings:
         terms: metric → its one or two columns.
         covariates: metric → (name, column) pairs.
         caps: metric → cap; its capped column is `c_<metric>`.
-        hc2: (block, metric, arm) → the adjusted mean's HC2 variance.
+        hc2: (block, metric, arm) → the adjusted mean's HC2 variance and third cumulant.
         breakdowns: (breakdown, level) → arm → moments of `columns`.
         breakdowns_active: (breakdown, level) → arm → column → customers for whom it is not zero.
+        largest: arm → column of a value → its largest value, and customers above zero.
     """
 
     customers: Mapping[str, int]
@@ -53,9 +54,10 @@ class Readings:
     terms: Mapping[str, tuple[str, ...]]
     covariates: Mapping[str, tuple[tuple[str, str], ...]]
     caps: Mapping[str, Cap] = field(default_factory=dict)
-    hc2: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    hc2: Mapping[tuple[str, str, str], tuple[float, float]] = field(default_factory=dict)
     breakdowns: Mapping[tuple[str, str], Mapping[str, Moments]] = field(default_factory=dict)
     breakdowns_active: Mapping[tuple[str, str], Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    largest: Mapping[str, Mapping[str, tuple[float, int]]] = field(default_factory=dict)
 
     def of(self, arm: str, columns: Sequence[str]) -> Moments:
         """Return the arm's moments of `columns` alone, in their order."""
@@ -149,7 +151,7 @@ def _lift(
         )
         key = (adjusted, metric.name)
         if all((*key, name) in fits and (*key, name) in readings.hc2 for name in names):
-            treated, held = (fits[*key, name].group(readings.hc2[*key, name]) for name in names)
+            treated, held = (fits[*key, name].group(*readings.hc2[*key, name]) for name in names)
             blocks[adjusted], said = _adjusted(
                 experiment, readings, metric, columns, treated, held, blocks[plain]
             )

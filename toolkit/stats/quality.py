@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import numpy as np
-from scipy.special import chdtrc
 
 from toolkit.stats.adjust import usable
+from toolkit.stats.distributions import chi2_sf
 from toolkit.stats.lifts import Readings
 from toolkit.stats.moments import Moments
 from toolkit.stats.results import Check, Status
@@ -46,7 +46,7 @@ def sample_ratio(customers: Mapping[str, int], shares: Mapping[str, float]) -> C
     if total < 50:
         return Check("sample_ratio", "skip", f"{total} customers are too few to tell")
     statistic = sum((customers[arm] - total * share) ** 2 / (total * share) for arm, share in shares.items())
-    p_value = float(chdtrc(len(shares) - 1, statistic))
+    p_value = chi2_sf(len(shares) - 1, statistic)
     status = _status(p_value, SAMPLE_RATIO)
     seen = ", ".join(
         f"{arm} {customers[arm] / total:.2%} (planned {share:.2%})" for arm, share in shares.items()
@@ -222,7 +222,7 @@ def _wald(treated: Moments, held: Moments) -> tuple[float, int] | None:
     spread = (treated.covariance / treated.n + held.covariance / held.n)[np.ix_(kept, kept)]
     statistic = float(gap @ np.linalg.solve(spread, gap))
     most = int(np.argmax(np.abs(gap) / np.sqrt(np.diag(spread))))
-    return float(chdtrc(len(kept), statistic)), kept[most]
+    return chi2_sf(len(kept), statistic), kept[most]
 
 
 def _homogeneity(of: Mapping[str, int], having: Mapping[str, int]) -> float | None:
@@ -234,7 +234,7 @@ def _homogeneity(of: Mapping[str, int], having: Mapping[str, int]) -> float | No
     statistic = sum(
         (having.get(arm, 0) - n * share) ** 2 / (n * share * (1 - share)) for arm, n in of.items() if n
     )
-    return float(chdtrc(sum(1 for n in of.values() if n) - 1, statistic))
+    return chi2_sf(sum(1 for n in of.values() if n) - 1, statistic)
 
 
 def _status(p_value: float, bounds: tuple[float, float]) -> Status:

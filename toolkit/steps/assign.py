@@ -63,10 +63,7 @@ def assign(
         counts = find_new(con, workspace.lake, experiment, rivals_of(spec))
         attributes = None
         if cohort and cohort.source == "customerio" and attributes_wanted(experiment):
-            fresh = [
-                str(row[0])
-                for row in con.execute("SELECT id FROM fresh WHERE NOT held ORDER BY id").fetchall()
-            ]
+            fresh = [str(row[0]) for row in con.rows("SELECT id FROM fresh WHERE NOT held ORDER BY id")]
             attributes = _known_of(workspace, spec, fresh, progress)
         enrolment = enrol(con, workspace.lake, experiment, counts, attributes, at=now)
     return Assigned(matches, enrolment)

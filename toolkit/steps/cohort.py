@@ -11,7 +11,7 @@ from toolkit.clients import CustomerIO, Identifiers
 from toolkit.design.experiment import Experiment
 from toolkit.errors import SpecError
 from toolkit.lake.cohort import qualify
-from toolkit.lake.engine import Connection
+from toolkit.lake.engine import Engine
 from toolkit.steps.workspace import Spec, Workspace
 
 __all__ = ["identifier_of", "load_cohort", "open_customerio"]
@@ -33,7 +33,7 @@ def identifier_of(experiment: Experiment, identifiers: Identifiers) -> str:
     return value.strip().lower() if experiment.identity.key == "email" else value
 
 
-def load_cohort(con: Connection, workspace: Workspace, spec: Spec) -> None:
+def load_cohort(con: Engine, workspace: Workspace, spec: Spec) -> None:
     """Create `qualified(id, email, attributes)` with everyone who qualifies now.
 
     `attributes` is a JSON text for files and warehouses, NULL for Customer.io (asked for only of the new).
@@ -53,10 +53,10 @@ def load_cohort(con: Connection, workspace: Workspace, spec: Spec) -> None:
                 if cohort.segment is not None
                 else client.search(cohort.filter or {})
             )
-            con.register(
+            con.con.register(
                 "members", pa.Table.from_pylist(list(_rows(spec.experiment, people)), schema=_MEMBERS)
             )
-        con.execute(
+        con.run(
             "CREATE OR REPLACE TEMP TABLE qualified AS SELECT *, NULL::VARCHAR AS attributes FROM members"
         )
         return

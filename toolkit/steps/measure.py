@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.aggregate import early_outcomes, largest_of, treated_all_the_same
-from toolkit.lake.engine import Connection, connect
+from toolkit.lake.aggregate import treated_all_the_same
+from toolkit.lake.engine import connect
 from toolkit.lake.outcomes import Evidence, gather
 from toolkit.lake.readings import read
-from toolkit.lake.tables import Lake
 from toolkit.stats import quality
 from toolkit.stats.lifts import Readings, lifts_of
 from toolkit.stats.results import Check, Measurement
@@ -38,12 +37,12 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
     )
     tables = {
         "assignments": evidence.ledger.version,
-        "events": evidence.events.version if evidence.events else None,
+        "events": evidence.told.version if evidence.told else None,
     }
     return Measurement(
         experiment.key,
         as_of,
-        evidence.events.through if evidence.events else None,
+        evidence.told.through if evidence.told else None,
         evidence.customers,
         dict(experiment.arms),
         tuple(checks),
@@ -63,62 +62,69 @@ def look(
     as_of_end = experiment.end_of(as_of)
     with connect() as con:
         evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end)
-        readings = read(con, experiment, evidence.needs, evidence.customers, spec.path)
-        checks = _checks(con, lake, experiment, evidence, readings, as_of_end)
+        readings = read(con, experiment, evidence, spec.path)
+        delivered = treated_all_the_same(con, lake, experiment)
+        checks = _checks(experiment, evidence, readings, delivered, as_of_end)
     return evidence, readings, checks, as_of
 
 
 def _checks(
-    con: Connection,
-    lake: Lake,
     experiment: Experiment,
     evidence: Evidence,
     readings: Readings,
+    delivered: int | None,
     as_of_end: datetime,
 ) -> list[Check]:
-    ledger, events, arms = evidence.ledger, evidence.events, list(experiment.arms)
+    ledger, told, activity = evidence.ledger, evidence.told, evidence.activity
     customers = sum(evidence.customers.values())
     checks = [
         quality.sample_ratio(evidence.customers, experiment.arms),
         quality.balance(readings, experiment.control),
         quality.crossover(ledger.crossed, customers),
         _identity(evidence),
-        quality.freshness(events.through if events else None, _needed(experiment, evidence, as_of_end)),
+        quality.freshness(told.through if told else None, _needed(experiment, evidence, as_of_end)),
     ]
-    if events is None:
+    if activity is None:
         why = "outcomes stand ready per customer, without orders or instants"
         checks += [Check(name, "skip", why) for name in ("duplicate_orders", "assignment_before_outcome")]
     else:
-        checks.append(quality.duplicate_orders(events.repeated_orders, events.seen))
-        names = [each.term.event for each in evidence.needs.counted if each.term and each.term.event]
+        checks.append(quality.duplicate_orders(activity.repeated_orders, activity.seen))
         rolling = bool(experiment.cohort and experiment.cohort.entry == "rolling")
-        checks.append(
-            quality.assignment_before_outcome(*early_outcomes(con, arms, sorted(set(names))), rolling=rolling)
-        )
+        checks.append(quality.assignment_before_outcome(activity.early, activity.first, rolling=rolling))
     valued = [metric for metric in experiment.metrics if metric.kind == "mean"]
     for metric in valued[:1]:
-        checks.append(quality.outliers(metric.name, *largest_of(con, evidence.needs.terms[metric.name][0])))
+        checks.append(quality.outliers(metric.name, *_largest(readings, readings.terms[metric.name][0])))
     if not valued:
         checks.append(Check("outliers", "skip", "no metric is a mean of values"))
-    checks.append(
-        quality.holdout_delivered(
-            treated_all_the_same(con, lake, experiment), evidence.customers[experiment.control]
-        )
-    )
+    checks.append(quality.holdout_delivered(delivered, evidence.customers[experiment.control]))
     return checks
 
 
+def _largest(readings: Readings, column: str) -> tuple[float, float, int]:
+    """Return the largest customer's value, its arm's total, and that arm's customers above zero.
+
+    Of all arms the one whose largest customer has the largest share of the total.
+    """
+    found = []
+    for arm, moments in readings.moments.items():
+        total = float(moments.mean[readings.columns.index(column)]) * moments.n
+        most, positive = readings.largest[arm][column]
+        if total > 0:
+            found.append((most, total, positive))
+    return max(found, key=lambda row: row[0] / row[1], default=(0.0, 0.0, 0))
+
+
 def _identity(evidence: Evidence) -> Check:
-    if evidence.people.known is not None:
+    if evidence.known is not None:
         return quality.identity_match(
             evidence.customers,
-            evidence.people.known,
+            evidence.known,
             evidence.strangers,
             what="people",
             expect_all=True,
             repeated=evidence.people.repeated,
         )
-    what = "events" if evidence.events else "outcomes"
+    what = "events" if evidence.told else "outcomes"
     return quality.identity_match(
         evidence.customers, evidence.active, evidence.strangers, what=what, expect_all=False
     )
@@ -147,7 +153,7 @@ def _why_provisional(experiment: Experiment, evidence: Evidence, as_of_end: date
 
 
 def _notes(evidence: Evidence) -> tuple[str, ...]:
-    ledger, events, notes = evidence.ledger, evidence.events, []
+    ledger, told, activity, notes = evidence.ledger, evidence.told, evidence.activity, []
     if ledger.outside:
         notes.append(f"{ledger.outside:,} assignments before start or after end do not count")
     if ledger.later:
@@ -156,10 +162,10 @@ def _notes(evidence: Evidence) -> tuple[str, ...]:
         notes.append(
             f"{ledger.repeated:,} repeated assignments were dropped; the first of each customer counts"
         )
-    if events and events.without_amount:
-        notes.append(f"{events.without_amount:,} orders carry no amount and add nothing to revenue")
-    if events and events.unmatched_refunds:
-        notes.append(f"{events.unmatched_refunds:,} refunds are of orders outside the span looked at")
-    if events and events.absent:
-        notes.append(f"no event is named {', '.join(events.absent)} yet")
+    if activity and activity.without_amount:
+        notes.append(f"{activity.without_amount:,} orders carry no amount and add nothing to revenue")
+    if activity and activity.unmatched_refunds:
+        notes.append(f"{activity.unmatched_refunds:,} refunds are of orders outside the span looked at")
+    if told and told.absent:
+        notes.append(f"no event is named {', '.join(told.absent)} yet")
     return tuple(notes)

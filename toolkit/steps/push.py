@@ -217,9 +217,8 @@ def _arms(workspace: Workspace, spec: Spec) -> dict[str, str]:
     with connect() as con:
         end = workspace.now() + timedelta(seconds=1)
         open_ledger(con, workspace.lake, spec.experiment, spec.path, as_of_end=end)
-        arms = {
-            str(customer): str(arm) for customer, arm in con.execute("SELECT id, arm FROM ledger").fetchall()
-        }
+        names = list(spec.experiment.arms)
+        arms = {str(customer): names[at] for customer, at in con.rows("SELECT id, arm FROM ledger")}
     if not arms:
         raise NotEnoughData(f"{spec.path}: nobody is assigned yet; run `lift assign {spec.path}` first")
     return arms
