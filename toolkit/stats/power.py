@@ -1,14 +1,44 @@
-"""Power: which effects an experiment of a size can find."""
+"""Power: which effects an experiment of a size can find, how long that takes, and what it costs.
+
+Sizes are customers, effects are differences of means in the metric's unit, variances are of one customer's
+number. Two tests are planned for: `z`, the normal approximation, and `t`, Student's.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from scipy.special import ndtr, ndtri
+import numpy as np
+from numpy.random import Generator
 
-__all__ = ["Curve", "curve_of", "customers_needed", "power_of", "smallest_effect"]
+from toolkit.stats.adjust import outcome_of, usable
+from toolkit.stats.distributions import ndtr, ndtri, t_upper
+from toolkit.stats.estimate import Group, difference
+from toolkit.stats.moments import Moments, Vector
+
+__all__ = [
+    "Curve",
+    "Simulated",
+    "Weeks",
+    "cohens_h",
+    "cost_of_holdout",
+    "curve_of",
+    "customers_needed",
+    "planned_variance",
+    "power_of",
+    "share_explained",
+    "simulated_power",
+    "smallest_conversion_effect",
+    "smallest_effect",
+    "variance_per_customer",
+    "weeks_needed",
+]
+
+Test = Literal["z", "t"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,37 +54,374 @@ class Curve:
     effects: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Weeks:
+    """How long an experiment has to run.
+
+    Attributes:
+        customers: customers needed in all; None where nothing says how many.
+        pace: customers enrolled per week, the mean of the weeks given.
+        enrolment: weeks of enrolment; None where nobody enrols or `customers` is None.
+        total: weeks until the last customer's window has closed; None likewise.
+        text: the same as a sentence, without a full stop.
+    """
+
+    customers: int | None
+    pace: float
+    enrolment: int | None
+    total: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """Power found by simulation.
+
+    Attributes:
+        power: share of simulated experiments that rejected equal means.
+        low: lower end of its exact binomial 95 % interval (Clopper & Pearson 1934).
+        high: upper end.
+        wrong: share of simulated experiments that rejected, and in the wrong direction.
+        runs: simulated experiments.
+    """
+
+    power: float
+    low: float
+    high: float
+    wrong: float
+    runs: int
+
+
+def power_of(
+    effect: float,
+    variance: float,
+    treated: float,
+    held: float,
+    *,
+    alpha: float = 0.05,
+    treated_variance: float | None = None,
+    test: Test = "z",
+) -> float:
+    """Return the probability that a two-sided test of equal means rejects, under `effect`.
+
+    `variance` is the control's, and the treated arm's too unless `treated_variance` says otherwise: a conversion
+    has p (1 − p) in each arm. With `z` and one variance this is Cohen (1988, chapter 2) as in statsmodels'
+    NormalIndPower; with two it is `normal_power_het` with both standard deviations those of the alternative,
+    the power of the unpooled test. With `t` and one variance it is TTestIndPower's non-central t with n − 2
+    degrees of freedom; with two, Satterthwaite's degrees of freedom (Welch 1947), which is an approximation.
+    """
+    own = variance if treated_variance is None else treated_variance
+    parts = own / treated, variance / held
+    shift = effect / math.sqrt(sum(parts))
+    if test == "z":
+        return _rejects(shift, None, alpha)
+    if treated_variance is None:
+        return _rejects(shift, treated + held - 2, alpha)
+    df = sum(parts) ** 2 / (parts[0] ** 2 / (treated - 1) + parts[1] ** 2 / (held - 1))
+    return _rejects(shift, df, alpha)
+
+
 def smallest_effect(
-    variance: float, treated: float, held: float, *, alpha: float = 0.05, power: float = 0.8
+    variance: float,
+    treated: float,
+    held: float,
+    *,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    treated_variance: float | None = None,
+    test: Test = "z",
 ) -> float:
     """Return the smallest absolute difference of means that a two-sided test finds with `power`.
 
-    Normal approximation with a common variance: (z₁₋α⁄₂ + z_power) · sqrt(σ² (1/n₁ + 1/n₀)).
+    The effect at which `power_of` is `power`; with `z` within a millionth of the textbook's
+    (z₁₋α⁄₂ + z_power) · sqrt(σ² (1/n₁ + 1/n₀)) at 80 % power, and right at low power too.
+
+    Raises:
+        ValueError: `power` is not above `alpha`, which chance alone reaches, or not below 1.
     """
-    return float(ndtri(1 - alpha / 2) + ndtri(power)) * math.sqrt(variance * (1 / treated + 1 / held))
+    _check(alpha, power)
+    own = variance if treated_variance is None else treated_variance
+    se = math.sqrt(own / treated + variance / held)
+    if se == 0:
+        return 0.0
+    return se * _crossing(
+        lambda shift: power_of(
+            shift * se, variance, treated, held, alpha=alpha, treated_variance=treated_variance, test=test
+        ),
+        power,
+    )
 
 
-def power_of(effect: float, variance: float, treated: float, held: float, *, alpha: float = 0.05) -> float:
-    """Return the probability that a two-sided z-test of equal means rejects, under `effect`."""
-    z = effect / math.sqrt(variance * (1 / treated + 1 / held))
-    limit = float(ndtri(1 - alpha / 2))
-    return float(ndtr(z - limit) + ndtr(-z - limit))
+def smallest_conversion_effect(
+    base: float,
+    treated: float,
+    held: float,
+    *,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    scale: Literal["share", "arcsine"] = "share",
+) -> float | None:
+    """Return the smallest rise of a share `base` that is found with `power`; None where even 100 % is not.
+
+    `share` plans for the test that is run, with each arm's own variance p (1 − p). `arcsine` is Cohen's h
+    (Cohen 1988, chapter 6), as statsmodels' NormalIndPower with `proportion_effectsize` has it: closed form,
+    and off where shares are small and arms unequal, since there it takes both variances to be the same.
+    """
+    _check(alpha, power)
+    if scale == "arcsine":
+        angle = math.asin(math.sqrt(base)) + smallest_effect(1, treated, held, alpha=alpha, power=power) / 2
+        return math.sin(angle) ** 2 - base if angle <= math.pi / 2 else None
+
+    def rejects(effect: float) -> float:
+        share = base + effect
+        parts = share * (1 - share), base * (1 - base)
+        if parts[0] / treated + parts[1] / held <= 0:
+            return 1.0 if effect > 0 else alpha
+        return power_of(effect, parts[1], treated, held, alpha=alpha, treated_variance=parts[0])
+
+    return _bisected(rejects, power, 1 - base) if rejects(1 - base) >= power else None
+
+
+def cohens_h(base: float, share: float) -> float:
+    """Return the difference of two shares on the arcsine scale, where variance is 1 (Cohen 1988, chapter 6)."""
+    return 2 * (math.asin(math.sqrt(share)) - math.asin(math.sqrt(base)))
 
 
 def customers_needed(
-    effect: float, variance: float, share_held: float, *, alpha: float = 0.05, power: float = 0.8
+    effect: float,
+    variance: float,
+    share_held: float,
+    *,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    treated_variance: float | None = None,
+    test: Test = "z",
 ) -> int:
-    """Return how many customers in all are needed to find `effect` with `share_held` of them held out."""
-    z = float(ndtri(1 - alpha / 2) + ndtri(power))
-    return math.ceil(variance * (z / effect) ** 2 * (1 / share_held + 1 / (1 - share_held)))
+    """Return how many customers in all are needed to find `effect` with `share_held` of them held out.
+
+    Raises:
+        ValueError: the effect is zero, the share not between 0 and 1, or the power not between alpha and 1.
+    """
+    _check(alpha, power)
+    if effect == 0 or not 0 < share_held < 1:
+        raise ValueError("an effect of zero is never found, and both arms need customers")
+    own = variance if treated_variance is None else treated_variance
+    per = own / (1 - share_held) + variance / share_held
+    shift = _crossing(lambda each: _rejects(each, None, alpha), power)
+    found = math.ceil(per * (shift / effect) ** 2)
+    if test == "z":
+        return max(found, 2)
+
+    def rejects(customers: float) -> float:
+        arms = customers * (1 - share_held), customers * share_held
+        return power_of(effect, variance, *arms, alpha=alpha, treated_variance=treated_variance, test="t")
+
+    low = max(found, 3, math.floor(2 / min(share_held, 1 - share_held)) + 1) - 1
+    step = 1
+    while rejects(low + step) < power:  # Student's test needs a few more
+        step *= 2
+    return low + bisect_left(range(step + 1), power, key=lambda more: rejects(low + more), lo=1)
 
 
 def curve_of(
-    variance: float, customers: float, shares: Sequence[float], *, alpha: float = 0.05, power: float = 0.8
+    variance: float,
+    customers: float,
+    shares: Sequence[float],
+    *,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    test: Test = "z",
 ) -> Curve:
     """Return the smallest detectable effect for each share held out of `customers`."""
     effects = [
-        smallest_effect(variance, customers * (1 - share), customers * share, alpha=alpha, power=power)
+        smallest_effect(
+            variance, customers * (1 - share), customers * share, alpha=alpha, power=power, test=test
+        )
         for share in shares
     ]
     return Curve(tuple(shares), tuple(effects))
+
+
+def variance_per_customer(moments: Moments, terms: int) -> float | None:
+    """Return the variance to plan with: of a mean (one term), or of a ratio's linear form (two).
+
+    The ratio's is the delta method's: the variance of (x₁ − ratio · x₂) / mean of x₂ (Deng et al. 2013, appendix
+    B), so that effects are differences of ratios. None where there are fewer than two customers or no ratio.
+    """
+    outcome = outcome_of(moments, terms) if moments.n > 1 else None
+    return moments.variance_of(outcome.weights) if outcome else None
+
+
+def share_explained(moments: Moments, terms: int, covariates: Sequence[int]) -> float:
+    """Return the share of that variance which covariates (their places in the moments) explain, 0 to 1.
+
+    The adjusted R² of the regression on those that are usable; 0 where it is not positive or cannot be had.
+    """
+    variance = variance_per_customer(moments, terms)
+    outcome = outcome_of(moments, terms) if variance else None
+    kept = usable(moments, list(covariates)) if outcome else []
+    if not variance or outcome is None or not kept or moments.n <= len(kept) + 1:
+        return 0.0
+    across = (moments.covariance @ outcome.weights)[kept]
+    explained = float(across @ np.linalg.solve(moments.covariance[np.ix_(kept, kept)], across)) / variance
+    return max(0.0, 1 - (1 - explained) * (moments.n - 1) / (moments.n - 1 - len(kept)))
+
+
+def planned_variance(variance: float, *, explained: float = 0.0, inflation: float = 1.0) -> float:
+    """Return variance · (1 − explained) · inflation, to be used wherever a variance is asked for.
+
+    `explained` is the covariates' R² (Deng et al. 2013). `inflation` is how many times the customers of a
+    single look a sequential plan needs (Jennison & Turnbull 2000, section 2.3): 1.028 for O'Brien and Fleming's
+    five looks at alpha 5 % and power 80 %.
+
+    Raises:
+        ValueError: `explained` is not within 0 to 1, or `inflation` below 1.
+    """
+    if not 0 <= explained < 1 or inflation < 1:
+        raise ValueError(f"explained {explained} must lie within 0 to 1, inflation {inflation} not below 1")
+    return variance * (1 - explained) * inflation
+
+
+def weeks_needed(
+    enrolled: Sequence[float],
+    mean: float,
+    variance: float,
+    share_held: float,
+    *,
+    relative: float,
+    window_days: float = 0.0,
+    waiting: int = 0,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    treated_variance: float | None = None,
+) -> Weeks:
+    """Return how many weeks find a `relative` effect on `mean`, at the pace of the weeks in `enrolled`.
+
+    `enrolled` has customers per week of the cohort's own history, of which the mean is taken to go on; `waiting`
+    are those who enrol on the first day. `variance` is `planned_variance`'s. The last week's customers still
+    need their window of `window_days` to close.
+
+    Raises:
+        ValueError: no weeks are given, or as `customers_needed`.
+    """
+    if not enrolled:
+        raise ValueError("at least one week of enrolment is needed to know the pace")
+    pace = math.fsum(enrolled) / len(enrolled)
+    if mean == 0 or variance <= 0:
+        return Weeks(None, pace, None, None, "nobody did it so far, so there is nothing to plan with")
+    effect = relative * mean
+    customers = customers_needed(
+        effect, variance, share_held, alpha=alpha, power=power, treated_variance=treated_variance
+    )
+    asked = f"{customers:,} customers are needed to find {relative:+.1%}".replace("-", "−")
+    missing = max(customers - waiting, 0)
+    if missing and pace <= 0:
+        return Weeks(customers, pace, None, None, f"{asked}, and nobody enrolled in the weeks given")
+    enrolment = math.ceil(missing / pace) if missing else 0
+    total = math.ceil(enrolment + window_days / 7)
+    how = f"{enrolment} weeks of enrolment at {pace:,.0f} a week" if missing else "all enrol on the first day"
+    return Weeks(customers, pace, enrolment, total, f"{asked}: {how}, {total} weeks with the window")
+
+
+def cost_of_holdout(customers_per_week: float, share_held: float, mean: float, lift: float) -> float:
+    """Return the money forgone per week by holding out `share_held` of those who enrol.
+
+    `mean` is money per customer without the offer over the metric's window, `lift` the relative effect that is
+    assumed: what is not known yet, so say it beside the number.
+    """
+    return customers_per_week * share_held * mean * lift
+
+
+def simulated_power(
+    amounts: Vector,
+    silent: int,
+    treated: int,
+    held: int,
+    *,
+    relative: float,
+    effect: Literal["more", "larger"],
+    rng: Generator,
+    runs: int = 2000,
+    alpha: float = 0.05,
+    p_value: Callable[[Moments, Moments], float | None] | None = None,
+) -> Simulated:
+    """Return the power for a cohort like its own history, where the normal formulas do not hold.
+
+    `amounts` has the numbers of past customers that are not zero, shape (k,), and `silent` counts the zeros. Each
+    run draws both arms from them with replacement; the treated arm's mean is 1 + `relative` times the control's,
+    by `more` customers with an amount or by `larger` amounts. `p_value` is the test, of (treated, control), each
+    the moments of one column; Welch's where None is given. A test without an answer has not rejected. Cost
+    follows runs times customers with an amount.
+
+    Raises:
+        ValueError: there are no amounts, or the effect asks for more customers with an amount than customers.
+    """
+    amounts = np.asarray(amounts, dtype=float)
+    share = len(amounts) / (len(amounts) + silent) if len(amounts) else 0.0
+    raised = share * (1 + relative) if effect == "more" else share
+    if not share > 0 or not 0 <= raised <= 1:
+        raise ValueError(f"{share:.2%} of customers have an amount; {relative:+.0%} of that cannot be drawn")
+    scale = 1.0 if effect == "more" else 1 + relative
+    test = p_value or (lambda one, other: _welch(one, other, alpha))
+    rejected = wrong = 0
+    for _ in range(runs):
+        one = _drawn(amounts * scale, raised, treated, rng)
+        other = _drawn(amounts, share, held, rng)
+        found = test(one, other)
+        if found is not None and found < alpha:
+            rejected += 1
+            wrong += int((one.mean[0] - other.mean[0]) * relative < 0)
+    from scipy.special import betaincinv  # slow to load, and seldom asked for
+
+    low = float(betaincinv(rejected, runs - rejected + 1, 0.025)) if rejected else 0.0
+    high = float(betaincinv(rejected + 1, runs - rejected, 0.975)) if rejected < runs else 1.0
+    return Simulated(rejected / runs, low, high, wrong / runs, runs)
+
+
+def _drawn(amounts: Vector, share: float, customers: int, rng: Generator) -> Moments:
+    drawn = rng.choice(amounts, rng.binomial(customers, share))
+    return Moments.of(drawn[:, None]).with_silent(customers)
+
+
+def _welch(treated: Moments, control: Moments, alpha: float) -> float | None:
+    groups = [
+        Group(each.n, float(each.mean[0]), float(each.covariance[0, 0]) / each.n)
+        for each in (treated, control)
+    ]
+    return difference(groups[0], groups[1], alpha).p_value
+
+
+def _rejects(shift: float, df: float | None, alpha: float) -> float:
+    """Return the chance that a two-sided test rejects when its statistic is moved by `shift`."""
+    shift = abs(shift)
+    if df is None:
+        limit = -ndtri(alpha / 2)
+        return ndtr(shift - limit) + ndtr(-shift - limit)
+    from scipy.special import nctdtr  # slow to load, and seldom asked for
+
+    limit = t_upper(alpha / 2, df)
+    wrong_way = float(nctdtr(df, shift, -limit))  # not a number where it is below 1e-11 or so
+    return float(nctdtr(df, -shift, -limit)) + (0.0 if math.isnan(wrong_way) else wrong_way)
+
+
+def _crossing(rising: Callable[[float], float], target: float) -> float:
+    """Return where a rising function of what is not negative reaches `target`."""
+    high = 1.0
+    while rising(high) < target:
+        high *= 2
+    return _bisected(rising, target, high)
+
+
+def _bisected(rising: Callable[[float], float], target: float, high: float) -> float:
+    low = 0.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < target else (low, middle)
+    return high
+
+
+def _check(alpha: float, power: float) -> None:
+    if not alpha < power < 1:
+        raise ValueError(
+            f"power {power} must lie above alpha {alpha}, which chance alone reaches, and below 1"
+        )
