@@ -22,6 +22,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+calibrate: $(READY)
+	$(BIN)/python -m benchmarks.calibration
+
 lab: $(READY)
 	$(BIN)/lift sandbox --weeks 2 -- $(BIN)/jupyter lab notebooks
 

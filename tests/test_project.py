@@ -23,7 +23,7 @@ FLOORS = {
     "clients": {"errors", "design"},
     "readout": {"errors", "design", "stats"},
     "steps": {"errors", "settings", "design", "stats", "lake", "clients", "readout"},
-    "show": {"errors", "design", "lake", "steps"},
+    "show": {"errors", "design", "stats", "lake", "readout", "steps"},
     "sandbox": {"errors"},
     "demo": {"errors", "settings", "lake", "readout", "sandbox", "show", "steps"},
     "cli": {"errors", "readout", "steps", "show", "demo"},

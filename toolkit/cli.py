@@ -65,13 +65,34 @@ def check(spec: SpecPath) -> None:
 
 
 @app.command()
-def design(spec: SpecPath, as_of: AsOf = None) -> None:
+def design(
+    spec: SpecPath,
+    as_of: AsOf = None,
+    lift: Annotated[
+        str | None,
+        typer.Option(metavar="PCT", help="Plan for this relative lift in percent; else for 5, 10 and 20."),
+    ] = None,
+    pace: Annotated[
+        float | None,
+        typer.Option(metavar="N", min=0, help="Customers who newly qualify per week, where nothing tells."),
+    ] = None,
+    as_json: Json = None,
+    picture: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the power curves as an SVG picture to FILE.")
+    ] = None,
+) -> None:
     """Say how large the effects are that an experiment can find, from its cohort's own history."""
     from toolkit.show import design_text
     from toolkit.steps.design import design as run
 
     workspace, read = _open(spec)
-    print(design_text(run(workspace, read, as_of=_date(as_of))))
+    found = run(workspace, read, as_of=_date(as_of), lift=_percent(lift), pace=pace or None)
+    if picture:
+        _write(picture, found.picture().svg)
+    if as_json:
+        _write_json(as_json, found.record())
+    if as_json != "-":
+        print(design_text(found))
 
 
 @app.command()
@@ -230,14 +251,30 @@ def _date(value: str | None) -> date | None:
         raise SpecError(f"--as-of {value}: is no date; write it as 2026-11-23") from None
 
 
+def _percent(value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        share = float(value.strip().removesuffix("%")) / 100
+    except ValueError:
+        share = float("nan")
+    if not -1 < share < 100 or share == 0:
+        raise SpecError(f"--lift {value}: is no lift to plan for; write percent of the base, such as 5")
+    return share
+
+
 def _write_json(target: str, record: dict[str, Any]) -> None:
     from toolkit.readout.record import as_json
 
     if target == "-":
         sys.stdout.write(as_json(record))
         return
+    _write(target, as_json(record))
+
+
+def _write(target: str, content: str) -> None:
     try:
-        Path(target).write_text(as_json(record), encoding="utf-8")
+        Path(target).write_text(content, encoding="utf-8")
     except OSError as refused:
         raise StorageError(f"{target}: cannot be written: {refused.strerror}") from None
 

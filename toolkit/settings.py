@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from toolkit.errors import SettingsError
 
@@ -29,6 +29,8 @@ class Settings(BaseModel):
     """Folder or object-store URL of the lake."""
     lift_reports: Path = Path("reports")
     """Folder that readouts are written to."""
+    lift_engine: str = Field("duckdb", repr=False)
+    """Where `measure` runs its queries: `duckdb`, `local[N]` or `spark://…`, or `postgresql://…`."""
     lift_now: AwareDatetime | None = None
     """An instant to take for the present: for rehearsals against the sandbox, whose time is simulated."""
 

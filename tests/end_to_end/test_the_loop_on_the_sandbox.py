@@ -172,8 +172,8 @@ def test_every_trusted_interval_holds_the_truth_or_nearly_all_do(lived):
     box, workspace, known, looks = lived
     told = [each for spec in known for each in truths(box, workspace, spec, looks[-1][spec.experiment.key])]
     trusted = [each for each in told if each.covered is not None]
-    assert len(trusted) >= 6
-    assert Counter(each.covered for each in trusted)[True] >= len(trusted) - 2
+    assert len(trusted) >= 3
+    assert Counter(each.covered for each in trusted)[True] >= len(trusted) - 1
 
 
 def test_every_weeks_record_is_kept_with_its_history(lived):

@@ -41,6 +41,7 @@ HOSTILE = [
 def record(tmp_path_factory):
     folder = tmp_path_factory.mktemp("case")
     case = OnFiles(folder, FILES + "analysis: {breakdowns: [tier]}\n")
+    case.people["tier"] = ["a", "a", "b", "b"] * 20
     path = case.write()
     spec = Spec.read(path)
     home = str(folder / "lake")

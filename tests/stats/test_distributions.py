@@ -47,6 +47,13 @@ def test_chi_squared_tails_are_scipys(df, x):
     assert chi2_sf(df, x) == pytest.approx(scipy.stats.chi2.sf(x, df), rel=1e-10, abs=1e-300)
 
 
+@pytest.mark.parametrize("df", [100_001, 3e6, 1e8])
+@pytest.mark.parametrize("t", [9.99, 10.01, 30, 633, 1e6])
+def test_far_out_a_tail_is_small_whatever_the_degrees_of_freedom(t, df):
+    assert t_sf(t, df) == pytest.approx(scipy.stats.t.sf(t, df), rel=1e-6, abs=1e-250)
+    assert 1 - t_sf(-t, df) == pytest.approx(0, abs=1e-15)
+
+
 def test_the_middle_and_the_limits_are_plain():
     assert t_quantile(0.5, 7) == 0
     assert t_sf(0, 7) == 0.5

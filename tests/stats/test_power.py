@@ -11,21 +11,28 @@ from hypothesis import strategies as st
 from statsmodels.stats.power import NormalIndPower, TTestIndPower, normal_power_het
 from statsmodels.stats.proportion import proportion_effectsize
 
+from toolkit.stats.estimate import Group, difference
 from toolkit.stats.moments import Moments
+from toolkit.stats.planning import (
+    always_on_inflation,
+    cost_of_holdout,
+    looks_inflation,
+    planned_variance,
+    weeks_needed,
+)
 from toolkit.stats.power import (
     cohens_h,
-    cost_of_holdout,
     curve_of,
     customers_needed,
-    planned_variance,
     power_of,
     share_explained,
-    simulated_power,
     smallest_conversion_effect,
     smallest_effect,
     variance_per_customer,
-    weeks_needed,
 )
+from toolkit.stats.sequential import planned_boundaries
+from toolkit.stats.simulated import corrected_p_value, simulated_power, simulated_smallest, welch_p_value
+from toolkit.stats.skew import corrected
 
 EFFECT = st.floats(0.0, 1.5)
 SIZE = st.floats(20, 50_000)
@@ -295,3 +302,75 @@ def test_effects_that_cannot_be_drawn_are_refused(amounts, silent, relative):
         simulated_power(
             np.array(amounts), silent, 9, 9, relative=relative, effect="more", rng=np.random.default_rng()
         )
+
+
+def test_weekly_looks_cost_what_a_simulated_plan_says_they_do():
+    looks, rng = 8, np.random.default_rng(12)
+    fractions = [(at + 1) / looks for at in range(looks)]
+    correlations = [math.sqrt(one / two) for one, two in zip(fractions, fractions[1:], strict=False)]
+    limits = [each.z for each in planned_boundaries(fractions, 0.05, correlations)]
+    drift = (scipy.stats.norm.isf(0.025) + scipy.stats.norm.isf(0.2)) * math.sqrt(looks_inflation(looks))
+    steps = rng.normal(drift / looks, math.sqrt(1 / looks), (200_000, looks))
+    z = steps.cumsum(axis=1) / np.sqrt(fractions)
+    assert (z >= limits).any(axis=1).mean() == pytest.approx(0.8, abs=0.003)
+
+
+def test_one_look_costs_nothing_and_looks_without_an_end_cost_most():
+    assert looks_inflation(1) == 1.0
+    costs = [looks_inflation(looks) for looks in (2, 5, 13, 26)]
+    assert costs == sorted(costs)
+    assert 1.0 < costs[0] < 1.01  # O'Brien and Fleming's own two looks cost 1.008
+    assert 1.02 < costs[1] < 1.03  # and their five 1.028
+    assert always_on_inflation() > costs[-1]
+    with pytest.raises(ValueError, match="none"):
+        looks_inflation(0)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_the_simulated_smallest_effect_is_the_formulas_where_that_holds(alpha):
+    rise = smallest_conversion_effect(0.1, 6000, 1500, alpha=alpha) / 0.1
+    found = simulated_smallest(np.ones(200), 1800, 6000, 1500, guess=0.01, alpha=alpha)
+    assert found.relative == pytest.approx(rise, rel=0.06)
+    assert found.at.low < 0.8 < found.at.high
+
+
+def test_the_simulated_smallest_effect_is_found_by_welchs_test_as_often_as_asked_for():
+    rng = np.random.default_rng(13)
+    amounts, silent, treated, held = rng.lognormal(3, 1.2, 600), 19_400, 9000, 1000
+    found = simulated_smallest(amounts, silent, treated, held, guess=0.3)
+    past, rejected = np.r_[amounts, np.zeros(silent)], 0
+    raised = rng.random((400, treated)) < 0.03 * (1 + found.relative)
+    for bought in raised:
+        one = np.where(bought, rng.choice(amounts, treated), 0.0)
+        rejected += scipy.stats.ttest_ind(one, rng.choice(past, held), equal_var=False).pvalue < 0.05
+    assert rejected / 400 == pytest.approx(0.8, abs=3.5 * math.sqrt(0.16 / 400))
+
+
+def test_an_effect_that_no_draw_can_have_is_not_found():
+    assert simulated_smallest(np.ones(50), 10, 6, 6, guess=0.1) is None
+
+
+@pytest.mark.parametrize("p_value", [corrected_p_value, welch_p_value])
+def test_the_tests_p_values_are_those_of_the_intervals(p_value):
+    rng = np.random.default_rng(14)
+    one, other = (Moments.of(rng.lognormal(0, 1, (n, 1))) for n in (300, 80))
+    groups = [
+        Group(each.n, each.mean[0], each.covariance[0, 0] / each.n, each.cubes[0] / each.n**3)
+        for each in (one, other)
+    ]
+    interval = corrected if p_value is corrected_p_value else difference
+    assert p_value(one, other) == pytest.approx(interval(*groups, 0.05).p_value, rel=1e-9)
+
+
+def test_weeks_of_several_arms_count_the_customers_of_all():
+    pair = customers_needed(0.15, 9.0, 0.2 / 0.6)
+    found = weeks_needed([1000], 1.5, 9.0, 0.2, relative=0.1, share_treated=0.4)
+    assert found.customers == math.ceil(pair / 0.6)
+
+
+def test_weeks_without_a_pace_say_so():
+    found = weeks_needed([], 1.5, 9.0, 0.2, relative=0.1, waiting=10)
+    assert (found.pace, found.enrolment, found.total) == (None, None, None)
+    assert found.text.endswith("10 are there, and how many more enrol each week is not known")
+    fixed = weeks_needed([], 1.5, 9.0, 0.2, relative=0.1, waiting=10, grows=False)
+    assert fixed.text.endswith("10 are there, and nobody else enrols")

@@ -144,8 +144,15 @@ class Analysis(Part):
 
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     looks: Literal["fixed", "weekly"] = "fixed"
+    boundary: Literal["planned", "always_on"] = "planned"
     correction: Literal["holm", "none"] = "holm"
     breakdowns: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _boundary_only_with_weekly(self) -> Analysis:
+        if self.boundary != "planned" and self.looks == "fixed":
+            raise ValueError("`boundary` goes with `looks: weekly`; one fixed look has no boundary")
+        return self
 
 
 class Value(Part):
@@ -297,6 +304,13 @@ class Experiment(Part):
     def terms(self) -> tuple[Term, ...]:
         """Return every number per customer that the metrics need, each once."""
         return tuple(dict.fromkeys(term for metric in self.metrics for term in metric.terms))
+
+    @property
+    def complete_at(self) -> datetime:
+        """Return when the primary metrics' numbers are complete: enrolment has ended and the last window closed."""
+        primary = [each for each in self.metrics if each.role == "primary"] or self.metrics
+        windows = [each.window for each in primary if each.window]
+        return self.ends_at + max(windows) if windows else self.ends_at
 
     @property
     def longest_window(self) -> timedelta | None:

@@ -136,7 +136,7 @@ class Mean(_Metric):
     event: str | None = None
     value: str | None = None
     column: str | None = None
-    cap: Annotated[float, Field(gt=0.5, lt=1)] | None = None
+    cap: Annotated[float, Field(gt=0.5, lt=1)] | Literal["auto"] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Mean:

@@ -1,13 +1,14 @@
-"""What each customer did: one grouped pass over the events, and a careful one for those that need it.
+"""What each customer did: one grouped pass over the events, and a careful look at the few that need it.
 
-Most customers' events can be added up as they come. Some cannot: an order stands there twice, an event was
-delivered twice, an order was refunded. Such customers are found first, by signs (hashes) that stand more than
-once, and only their events are looked at one by one. The answer is the same as if all were.
+Almost all events can be added up as they come. Some cannot: an order stands there twice, an event was
+delivered twice, an order was refunded. Those are found by signs (hashes) that stand more than once, looked at
+one by one, and what they change is added to the plain sums. The answer is that of looking at all one by one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from toolkit.design.experiment import Experiment
@@ -16,7 +17,21 @@ from toolkit.lake.events import Told, among, nets_refunds
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.unit import Column, Needs
 
-__all__ = ["Activity", "add_up", "currencies_of"]
+__all__ = [
+    "MICROSECOND",
+    "ORDER",
+    "Activity",
+    "Few",
+    "add_up",
+    "codes_of",
+    "condition_of",
+    "currencies_of",
+    "kind_of",
+    "look_into_marked",
+    "plain_numbers",
+    "settle_activity",
+    "sign_of",
+]
 
 ORDER, REFUND = 0, 1
 MICROSECOND = timedelta(microseconds=1)
@@ -27,74 +42,102 @@ class Activity:
     """What the events of assigned customers held, for checks.
 
     Attributes:
-        seen: events of the metrics' kinds by assigned customers, before anything is dropped.
-        repeated_orders: orders that stood there more than once.
+        read: events of the metrics' kinds in the span looked at, whoever's they are, before anything is dropped.
+        repeated_orders: orders among them that stand there more than once.
         without_amount: orders without an amount; they count as orders and add nothing to revenue.
         unmatched_refunds: refunds of orders that are not there.
-        strangers: events of the metrics' kinds, in the span looked at, by customers not assigned.
+        corrected: whether there are `corrections`.
         early, first: arm → customers whose first outcome since the first assignment came before their own
             assignment, and customers with any.
     """
 
-    seen: int
+    read: int
     repeated_orders: int
     without_amount: int
     unmatched_refunds: int
-    strangers: int
+    corrected: bool
     early: dict[str, int]
     first: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Few:
+    """What the careful look found: rows of `corrections`, repeated orders, unmatched refunds."""
+
+    rows: int = 0
+    repeated: int = 0
+    unmatched: int = 0
+
+
 def add_up(con: Engine, experiment: Experiment, needs: Needs, told: Told, ledger: Ledger) -> Activity:
-    """Create `active(place, arm, y…, e0, events)`: a row per customer of `roster` with any event in the span.
+    """Create `active(place, y…, e0)`: a row per customer of `roster` with any event that matters.
 
     `e0` is 2 where the first outcome since the first assignment came before the customer's own, else 1 where
-    there is one, else 0. Needs `told` and `roster(place, id, arm, assigned)`.
+    there is one, else 0. Needs `told` and `roster(place, id, arm, assigned)`, `place` as `arm_of` reads it.
     """
-    kinds = " ".join(f"WHEN {text(name)} THEN {at}" for at, name in _codes(experiment, told).items())
-    kind = f"CAST(CASE name {kinds} END AS TINYINT)"
-    plain_kinds = [name for name in told.kinds if not told.refunds or name != _refund(experiment)]
+    codes = codes_of(experiment, told)
+    kind = kind_of(codes)
     values = [quoted("v_" + value) for value in needs.values]
-    careful = _find_careful(con, experiment, told)
-    roster = "roster"
-    if careful:
-        roster = "(SELECT * FROM roster WHERE place NOT IN (SELECT place FROM careful))"
-    net = ["v_amount AS v_net"] if told.refunds else []
-    numbers = [_number(experiment, told, each) for each in needs.counted]
-    numbers += [_early(experiment, told, ledger), "count(*) AS events"]
-    grouped = f"{', '.join(numbers)} FROM {{}} GROUP BY place, arm"
-    told_values = ", ".join(["id", f"{kind} AS kind", "happened", *values])
-    joined = ", ".join(
-        ["r.place", "r.arm", "e.kind", "e.happened - r.assigned AS off", "e.happened", *values, *net]
+    few = _look_closely(con, experiment, told, kind, values)
+    plain = plain_numbers(experiment, needs, told)
+    columns = ["id", f"{kind} AS kind", "happened", *values]
+    joined = ["r.place", "e.kind", "e.happened - r.assigned AS off", "e.happened", *values]
+    matters = f"off >= {-(needs.reach_back // MICROSECOND)} OR {_since(ledger)}"
+    grouped = (
+        f"SELECT place, {', '.join([*plain, _early(ledger)])} FROM (SELECT {', '.join(joined)} FROM "
+        f"(SELECT {', '.join(columns)} FROM told WHERE {among(told.wanted)} AND {told.span}) e "
+        f"JOIN roster r ON e.id = r.id) WHERE {matters} GROUP BY place"
     )
-    plain = (
-        f"(SELECT {joined} FROM (SELECT {told_values} FROM told WHERE {among(plain_kinds)} AND {told.span}) e "
-        f"JOIN {roster} r ON e.id = r.id)"
-    )
-    query = f"SELECT place, arm, {grouped.format(plain)}"
-    repeated = unmatched = 0
-    if careful:
-        repeated, unmatched = _resolve(con, told, kind, values)
-        query += f" UNION ALL SELECT place, arm, {grouped.format('resolved')}"
-    con.table("active", query)
+    activity = settle_activity(con, experiment, needs, told, few, grouped)
+    if not told.without_amount:
+        return activity
+    return replace(activity, without_amount=_without_amount(con, experiment, told, looked=activity.corrected))
+
+
+def plain_numbers(experiment: Experiment, needs: Needs, told: Told) -> list[str]:
+    """Return the aggregates of the counted columns over events (kind, off, v_…) as they come."""
+    codes = codes_of(experiment, told)
+    return [_number(experiment, told, codes, each, corrected=False) for each in needs.counted]
+
+
+def settle_activity(
+    con: Engine, experiment: Experiment, needs: Needs, told: Told, few: Few, grouped: str
+) -> Activity:
+    """Create `active(place, y…, e0)` from the plain sums `grouped` and the corrections that `few` tells of.
+
+    Orders without an amount are yet to be counted.
+    """
+    codes = codes_of(experiment, told)
+    if few.rows:
+        _correct(con, experiment, needs, told, codes)
+        names = [each.name for each in needs.counted]
+        sums = [_together(each) for each in needs.counted]
+        con.table(
+            "active",
+            f"SELECT p.place, {', '.join(sums)}, p.e0 FROM ({grouped}) p "
+            "LEFT JOIN corrected c ON p.place = c.place",
+        )
+        alone = ", ".join(f"coalesce({name}, 0) AS {name}" for name in names)
+        con.run(
+            f"INSERT INTO active SELECT place, {alone}, 0 AS e0 FROM corrected "
+            "WHERE place NOT IN (SELECT place FROM active)"
+        )
+    else:
+        con.table("active", grouped)
     counts = con.rows(
-        "SELECT arm, sum(events), count(*) FILTER (WHERE e0 > 0), count(*) FILTER (WHERE e0 = 2) "
-        "FROM active GROUP BY arm"
+        "SELECT arm, sum(CASE WHEN e0 > 0 THEN 1 ELSE 0 END), sum(CASE WHEN e0 = 2 THEN 1 ELSE 0 END) "
+        f"FROM (SELECT {con.arm_of('place', len(experiment.arms))} AS arm, e0 FROM active) GROUP BY arm"
     )
     by_arm = {row[0]: row[1:] for row in counts}
-    dropped = con.one("SELECT count(*) FROM picked WHERE copy > 1")[0] if careful else 0
-    seen = sum(int(row[0]) for row in by_arm.values()) + dropped
-    strangers = sum(told.in_span.get(name, 0) for name in told.kinds) - seen
     names = list(experiment.arms)
-    without = _without_amount(con, experiment, told, roster) if told.without_amount else 0
     return Activity(
-        int(seen),
-        repeated,
-        without,
-        unmatched,
-        int(strangers),
-        {arm: int(by_arm[at][2]) if at in by_arm else 0 for at, arm in enumerate(names)},
+        sum(told.in_span.get(name, 0) for name in told.kinds),
+        few.repeated,
+        0,
+        few.unmatched,
+        bool(few.rows),
         {arm: int(by_arm[at][1]) if at in by_arm else 0 for at, arm in enumerate(names)},
+        {arm: int(by_arm[at][0]) if at in by_arm else 0 for at, arm in enumerate(names)},
     )
 
 
@@ -105,160 +148,201 @@ def currencies_of(con: Engine, experiment: Experiment, told: Told) -> list[tuple
     return [
         (str(currency), int(rows))
         for currency, rows in con.rows(
-            "SELECT currency, count(*) FROM told JOIN roster ON told.id = roster.id "
-            f"WHERE {among([experiment.events.order.name])} AND {told.span} AND currency IS NOT NULL "
-            "GROUP BY currency ORDER BY 2 DESC, 1"
+            "SELECT upper(currency) AS currency, count(*) FROM told JOIN roster ON told.id = roster.id "
+            f"WHERE {among([experiment.events.order.name])} AND {told.span} AND currency <> '' "
+            "GROUP BY 1 ORDER BY 2 DESC, 1"
         )
     ]
 
 
-def _codes(experiment: Experiment, told: Told) -> dict[int, str]:
+def codes_of(experiment: Experiment, told: Told) -> dict[str, int]:
     """Return small numbers for the kinds of events: 0 is an order, 1 a refund."""
     if experiment.events is None:
         raise AssertionError
-    codes = {ORDER: experiment.events.order.name, REFUND: experiment.events.refund.name}
+    codes = {experiment.events.order.name: ORDER, experiment.events.refund.name: REFUND}
     for name in told.kinds:
-        if name not in codes.values():
-            codes[len(codes)] = name
+        codes.setdefault(name, len(codes))
     return codes
 
 
-def _refund(experiment: Experiment) -> str:
-    return experiment.events.refund.name if experiment.events else ""
+def kind_of(codes: Mapping[str, int]) -> str:
+    """Return the expression of an event's number among `codes`."""
+    return f"CAST(CASE name {' '.join(f'WHEN {text(name)} THEN {at}' for name, at in codes.items())} END AS TINYINT)"
 
 
-def _find_careful(con: Engine, experiment: Experiment, told: Told) -> int:
-    """Create `careful(place)`: customers whose events cannot just be added up; return how many."""
+def _look_closely(con: Engine, experiment: Experiment, told: Told, kind: str, values: list[str]) -> Few:
+    """Create `few` and `corrections`: what events that cannot just be added up change in the plain sums.
+
+    An order stands once (the earliest of those with one order id), any other event once per event id. An
+    order is net of its refunds; one before assignment only of refunds before assignment: a covariate knows
+    nothing later. A refund that names no order counts when it came.
+    """
     if experiment.events is None:
         raise AssertionError
     order, refund = experiment.events.order.name, experiment.events.refund.name
-    rows = sum(told.in_span.get(name, 0) for name in told.kinds)
-    ordered = f"{among([order, refund] if told.refunds else [order])} AND order_id IS NOT NULL"
-    sign = (
-        f"CASE WHEN {ordered} THEN {con.sign('order_id')} "
-        f"WHEN event_id IS NOT NULL THEN {con.sign('event_id', other=True)} END"
-    )
-    signed = f"SELECT id, name, {sign} AS sign FROM told WHERE {among(told.kinds)} AND {told.span}"
-    repeats, _ = con.repeated("event_repeats", f"SELECT sign FROM ({signed})", at_most=rows)
+    at_most = sum(told.in_span.get(name, 0) for name in told.kinds)
+    sign = sign_of(con, experiment, told)
+    of = f"FROM told WHERE {among(told.kinds)} AND {told.span}"
+    repeats = signed = 0
+    if {*told.kinds} <= {order, refund}:  # where all have an order id, event ids need not be read
+        signs = f"SELECT {con.sign('order_id')} AS sign {of} AND order_id <> ''"
+        repeats, signed = con.repeated("event_repeats", signs, at_most=at_most)
+    if signed == at_most:
+        sign = con.sign("order_id")
+    else:
+        repeats, _ = con.repeated("event_repeats", f"SELECT {sign} AS sign {of}", at_most=at_most)
+    if not repeats and not told.refunds:
+        return Few()
+    shown = ", ".join(["id", f"{kind} AS kind", "happened", "event_id", "order_id", *values])
     ways = []
     if repeats:
-        ways.append(f"SELECT id FROM ({signed}) WHERE sign IN (SELECT sign FROM event_repeats)")
+        others = [name for name in told.kinds if name != refund] if told.refunds else told.kinds
+        ways.append(
+            f"SELECT {shown} FROM told WHERE {among(others)} AND {told.span} "
+            f"AND {sign} IN (SELECT sign FROM event_repeats)"
+        )
     if told.refunds:
-        ways.append(f"SELECT id FROM told WHERE {among([refund])} AND {told.span}")
-    if not ways:
-        return 0
-    con.table(
-        "careful",
-        f"SELECT DISTINCT roster.place FROM ({' UNION ALL '.join(ways)}) e JOIN roster ON e.id = roster.id",
+        ways.append(f"SELECT {shown} FROM told WHERE {among([refund])} AND {told.span}")
+    con.table("marked", " UNION ALL ".join(ways))  # by itself: few rows, which then look for their customers
+    return look_into_marked(con, experiment, told, values)
+
+
+def sign_of(con: Engine, experiment: Experiment, told: Told) -> str:
+    """Return the expression of an event's sign: two events of which one may change the other have the same."""
+    if experiment.events is None:
+        raise AssertionError
+    order, refund = experiment.events.order.name, experiment.events.refund.name
+    ordered = f"{among([order, refund] if told.refunds else [order])} AND order_id <> ''"
+    return (
+        f"CASE WHEN {ordered} THEN {con.sign('order_id')} "
+        f"WHEN event_id <> '' THEN {con.sign('event_id', other=True)} END"
     )
-    return int(con.one("SELECT count(*) FROM careful")[0])
 
 
-def _resolve(
-    con: Engine, told: Told, kind: str, values: list[str]
-) -> tuple[int, int]:
-    """Create `resolved`: the careful customers' events, once each, orders net of their refunds.
-
-    An order stands once (the earliest of those with one order id), any other event once per event id. An
-    order before assignment is net only of refunds before assignment: a covariate knows nothing later. A
-    refund that names no order counts when it came.
-
-    Returns:
-        orders that stood there more than once, refunds that match no order.
-    """
-    named = f"kind = {ORDER} AND order_id IS NOT NULL"
-    shown = ", ".join(["id", f"{kind} AS kind", "happened", "event_id", "order_id", *values])
-    takes = f"kind = {REFUND} AND order_id IS NOT NULL" if told.refunds else "false"
+def look_into_marked(con: Engine, experiment: Experiment, told: Told, values: list[str]) -> Few:
+    """Create `few` and `corrections` from `marked`: every event that cannot just be added up."""
+    if experiment.events is None:
+        raise AssertionError
+    refund, named = experiment.events.refund.name, f"kind = {ORDER} AND order_id <> ''"
     con.table(
         "picked",
-        f"SELECT r.place, r.arm, r.assigned, e.*, ({takes}) AS netted, CASE WHEN {named} THEN 'o' || order_id "
-        "WHEN event_id IS NOT NULL THEN 'e' || event_id END AS mark, 1 AS copy, 1 AS delivery "
-        f"FROM (SELECT {shown} FROM told WHERE {among(told.kinds)} AND {told.span}) e "
-        "JOIN roster r ON e.id = r.id WHERE r.place IN (SELECT place FROM careful)",
+        f"SELECT r.place, r.assigned, e.*, CASE WHEN {named} THEN 'o' || order_id "
+        "WHEN event_id <> '' THEN 'e' || event_id END AS mark FROM marked e JOIN roster r ON e.id = r.id",
     )
     con.table(
-        "picked",
-        "SELECT * EXCLUDE (copy, delivery), CASE WHEN mark IS NULL THEN 1 ELSE "
-        "row_number() OVER (PARTITION BY mark ORDER BY happened, event_id, id) END AS copy, "
-        "CASE WHEN mark IS NULL OR event_id IS NULL THEN 1 ELSE "
-        "row_number() OVER (PARTITION BY mark, event_id ORDER BY happened, id) END AS delivery FROM picked",
+        "few",
+        "SELECT picked.*, CASE WHEN mark IS NULL THEN 1 ELSE "
+        "row_number() OVER (PARTITION BY mark ORDER BY happened, event_id, id) END AS copy FROM picked",
     )
-    repeated = con.one(f"SELECT count(*) FROM picked WHERE {named} AND copy > 1 AND delivery = 1")[0]
-    net, joined, unmatched = "", "", 0
+    amount = quoted("v_amount") in values
+    minus = [f"-{name} AS {name}" for name in values] + (["-v_amount AS v_net"] if amount else ["0 AS v_net"])
+    nothing = [f"CAST(NULL AS DOUBLE) AS {name}" for name in values]
+    plain_kinds = f" AND kind <> {REFUND}" if told.refunds and refund not in told.wanted else ""
+    parts = [
+        f"SELECT place, assigned, happened AS known, kind, happened - assigned AS off, -1 AS k, {', '.join(minus)} FROM few "
+        f"WHERE copy > 1{plain_kinds}"
+    ]
+    unmatched = 0
     if told.refunds:
-        con.table(
-            "refunds",
-            "SELECT order_id, sum(v_amount) AS always, "
-            "sum(CASE WHEN happened < assigned THEN v_amount END) AS early "
-            "FROM picked WHERE netted AND copy = 1 GROUP BY order_id",
-        )
-        net = (
-            f", CASE WHEN o.netted THEN NULL WHEN o.kind = {REFUND} THEN -o.v_amount ELSE o.v_amount "
-            "- coalesce(CASE WHEN o.happened < o.assigned THEN r.early ELSE r.always END, 0) END AS v_net"
-        )
-        joined = f" LEFT JOIN refunds r ON o.kind = {ORDER} AND o.order_id = r.order_id"
+        parts += [
+            f"SELECT place, assigned, happened AS known, {ORDER} AS kind, happened - assigned AS off, 0 AS k, "
+            f"{', '.join([*nothing, '-v_amount AS v_net'])} FROM few "
+            f"WHERE kind = {REFUND} AND copy = 1 AND coalesce(order_id, '') = ''",
+            f"SELECT o.place, o.assigned, CASE WHEN r.happened > o.happened THEN r.happened ELSE o.happened END AS known, o.kind, o.happened - o.assigned AS off, 0 AS k, "
+            f"{', '.join([*nothing, '-r.v_amount AS v_net'])} FROM few o JOIN few r ON o.order_id = r.order_id "
+            f"WHERE o.kind = {ORDER} AND o.copy = 1 AND r.kind = {REFUND} AND r.copy = 1 "
+            "AND (o.happened >= o.assigned OR r.happened < r.assigned)",
+        ]
         unmatched = con.one(
-            f"SELECT count(*) FROM picked WHERE netted AND copy = 1 AND order_id NOT IN "
-            f"(SELECT order_id FROM picked WHERE {named})"
+            f"SELECT count(*) FROM few WHERE kind = {REFUND} AND copy = 1 AND order_id <> '' "
+            f"AND order_id NOT IN (SELECT order_id FROM few WHERE {named})"
         )[0]
-    own = "".join(f", o.{name}" for name in values)
-    con.table(
-        "resolved",
-        f"SELECT o.place, o.arm, o.kind, o.happened - o.assigned AS off, o.happened{own}{net} "
-        f"FROM picked o{joined} WHERE o.copy = 1",
+    con.table("corrections", " UNION ALL ".join(parts))
+    rows = con.one("SELECT count(*) FROM corrections")[0]
+    return Few(int(rows), _repeated_orders(con), int(unmatched))
+
+
+def _repeated_orders(con: Engine) -> int:
+    """Return how many orders of `marked` repeat another, beyond deliveries of one event."""
+    return int(
+        con.one(
+            "SELECT coalesce(sum(deliveries - 1), 0) FROM (SELECT CASE WHEN count(event_id) = count(*) "
+            f"THEN count(DISTINCT event_id) ELSE count(*) END AS deliveries FROM marked WHERE kind = {ORDER} "
+            "AND order_id <> '' GROUP BY order_id)"
+        )[0]
     )
-    return int(repeated), int(unmatched)
 
 
-def _number(experiment: Experiment, told: Told, column: Column) -> str:
-    """Return the aggregate of a column over events (kind, off, v_…) of one customer."""
+def _correct(con: Engine, experiment: Experiment, needs: Needs, told: Told, codes: dict[str, int]) -> None:
+    """Create `corrected(place, y…)`: what the corrections of each customer come to."""
+    numbers = [_number(experiment, told, codes, each, corrected=True) for each in needs.counted]
+    con.table("corrected", f"SELECT place, {', '.join(numbers)} FROM corrections GROUP BY place")
+
+
+def _number(
+    experiment: Experiment, told: Told, codes: dict[str, int], column: Column, *, corrected: bool
+) -> str:
+    """Return the aggregate of a column over events (kind, off, v_…), or corrections, of one customer."""
     term = column.term
     if term is None:
         raise AssertionError(column)
-    codes = {name: code for code, name in _codes(experiment, told).items()}
-    kinds = [codes[term.event or ""]]
-    netted = nets_refunds(experiment, Needs((column,), {}, {})) and told.refunds
-    if netted:
-        kinds.append(REFUND)
+    condition = condition_of(told, codes, column, corrected=corrected)
+    if term.how in {"any", "count"}:
+        if corrected:
+            return f"sum(CASE WHEN {condition} THEN k ELSE 0 END) AS {column.name}"
+        return f"count(CASE WHEN {condition} THEN 1 END) AS {column.name}"
+    netted = corrected and nets_refunds(experiment, Needs((column,), {}, {}))
+    value = "v_net" if netted else quoted("v_" + (term.value or ""))
+    return f"sum(CASE WHEN {condition} THEN {value} END) AS {column.name}"
+
+
+def condition_of(told: Told, codes: Mapping[str, int], column: Column, *, corrected: bool) -> str:
+    """Return the condition that an event (kind, off), or a correction, counts in a column."""
+    term = column.term
+    if term is None:
+        raise AssertionError(column)
     when = []
-    if len(told.kinds) > 1:
-        when.append(f"kind IN ({', '.join(map(str, kinds))})" if netted else f"kind = {kinds[0]}")
+    if len(told.wanted) > 1 or (corrected and told.refunds):
+        when.append(f"kind = {codes[term.event or '']}")
     if column.lookback:
         when.append(f"off < 0 AND off >= {-(column.lookback // MICROSECOND)}")
     elif column.window:
         when.append(f"off >= 0 AND off < {column.window // MICROSECOND}")
     else:
         when.append("off >= 0")
-    condition = " AND ".join(when)
-    if term.how == "any":
-        return f"max(CASE WHEN {condition} THEN 1 ELSE 0 END) AS {column.name}"
-    if term.how == "count":
-        return f"sum(CASE WHEN {condition} THEN 1 ELSE 0 END) AS {column.name}"
-    value = "v_net" if netted else quoted("v_" + (term.value or ""))
-    return f"sum(CASE WHEN {condition} THEN {value} END) AS {column.name}"
+    return " AND ".join(when)
 
 
-def _early(experiment: Experiment, told: Told, ledger: Ledger) -> str:
+def _together(column: Column) -> str:
+    """Return a column's plain sum `p` with its correction `c`.
+
+    Where a sum loses all that made it up, what rounding leaves of it is nothing.
+    """
+    name = column.name
+    both = f"p.{name} + c.{name}"
+    if column.term and column.term.how == "sum":
+        both = f"CASE WHEN abs({both}) <= 1e-9 * abs(c.{name}) THEN 0 ELSE {both} END"
+    return f"CASE WHEN c.{name} IS NULL THEN p.{name} WHEN p.{name} IS NULL THEN c.{name} ELSE {both} END AS {name}"
+
+
+def _since(ledger: Ledger) -> str:
     if ledger.first_at is None:
         raise AssertionError
-    codes = {name: code for code, name in _codes(experiment, told).items()}
-    since = f"happened >= {micros_of(ledger.first_at)}"
-    if len(told.kinds) > len(told.wanted):
-        since += f" AND kind IN ({', '.join(str(codes[name]) for name in told.wanted)})"
-    return f"max(CASE WHEN {since} THEN CASE WHEN off < 0 THEN 2 ELSE 1 END ELSE 0 END) AS e0"
+    return f"happened >= {micros_of(ledger.first_at)}"
 
 
-def _without_amount(con: Engine, experiment: Experiment, told: Told, roster: str) -> int:
+def _early(ledger: Ledger) -> str:
+    early = f"CASE WHEN {_since(ledger)} THEN CASE WHEN off < 0 THEN 2 ELSE 1 END ELSE 0 END"
+    return f"max(CAST({early} AS TINYINT)) AS e0"
+
+
+def _without_amount(con: Engine, experiment: Experiment, told: Told, *, looked: bool) -> int:
     """Return how many orders of assigned customers, each counted once, carry no amount."""
     if experiment.events is None:
         return 0
-    plain = con.one(
-        f"SELECT count(*) FROM told JOIN {roster} r ON told.id = r.id "
+    every = con.one(
+        "SELECT count(*) FROM told JOIN roster ON told.id = roster.id "
         f"WHERE {among([experiment.events.order.name])} AND {told.span} AND v_amount IS NULL"
     )[0]
-    if roster == "roster":
-        return int(plain)
-    resolved = con.one(f"SELECT count(*) FROM picked WHERE kind = {ORDER} AND copy = 1 AND v_amount IS NULL")[
-        0
-    ]
-    return int(plain + resolved)
+    again = f"SELECT count(*) FROM few WHERE kind = {ORDER} AND copy > 1 AND v_amount IS NULL"
+    return int(every) - (int(con.one(again)[0]) if looked else 0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import Engine, micros, parquet, text
+from toolkit.lake.engine import Engine, micros, text
 from toolkit.lake.tables import Lake
 from toolkit.stats.adjust import ArmRegression
 from toolkit.stats.moments import Moments
@@ -41,7 +41,7 @@ class Summed:
 
     Attributes:
         rows: customers who stand in `unit`; the rest of the group is silent.
-        moments: of all columns; products and cubes that were not asked for are NaN.
+        moments: of all columns; products that were not asked for are NaN.
         active: outcome column → customers for whom it is not zero.
         known: attribute column → customers for whom it is known.
         largest: valued column → its largest value, and customers above zero.
@@ -60,9 +60,9 @@ class Sums:
 
     Attributes:
         columns: name → expression over `unit`.
-        centres: name → a value near the column's mean.
+        centres: name → a value near the column's mean; zero for columns that are not there.
         pairs: (i, j), i > j: the places of columns whose products are needed.
-        outcomes: columns whose cubes and non-zero rows are asked for.
+        outcomes: columns whose non-zero rows are asked for.
         shares: those of `outcomes` that are 0 or 1, so that their sum counts them.
         attributes: columns that may be NULL, which would be counted here.
         valued: columns whose largest value is asked for.
@@ -80,7 +80,8 @@ class Sums:
         """Return the query of `keys`, every column as it is, and its distance d… from its centre."""
         own = ", ".join([*keys, *(f"{expression} AS {name}" for name, expression in self.columns.items())])
         off = ", ".join(
-            f"{name} - {literal(self.centres[name])} AS d{at}" for at, name in enumerate(self.columns)
+            f"{name} - {literal(self.centres.get(name, 0.0))} AS d{at}"
+            for at, name in enumerate(self.columns)
         )
         return f"(SELECT *, {off} FROM (SELECT {own} FROM unit))"
 
@@ -122,11 +123,9 @@ class Sums:
     def _asked(self) -> str:
         shown = ["count(*)"]
         for at, name in enumerate(self.columns):
-            shown += [f"sum(d{at})", f"sum(d{at} * d{at})"]
-            if name in self.outcomes:
-                shown.append(f"sum(d{at} * d{at} * d{at})")
-                if name not in self.shares:
-                    shown.append(f"sum(CASE WHEN {name} <> 0 THEN 1 ELSE 0 END)")
+            shown += [f"sum(d{at})", f"sum(d{at} * d{at})", f"sum(d{at} * d{at} * d{at})"]
+            if name in self.outcomes and name not in self.shares:
+                shown.append(f"sum(CASE WHEN {name} <> 0 THEN 1 ELSE 0 END)")
         shown += [f"sum(d{i} * d{j})" for i, j in self.pairs]
         shown += [f"count({name})" for name in self.attributes]
         for name in self.valued:
@@ -136,16 +135,14 @@ class Sums:
     def _read(self, row: Sequence[float | None]) -> Summed:
         said = (math.nan if each is None else float(each) for each in row)
         n, width = int(next(said)), len(self.columns)
-        first, second, third = np.zeros(width), np.zeros(width), np.full(width, np.nan)
+        first, second, third = np.zeros(width), np.zeros(width), np.zeros(width)
         active: dict[str, int] = {}
         for at, name in enumerate(self.columns):
-            first[at], second[at] = next(said), next(said)
-            if name in self.outcomes:
-                third[at] = next(said)
-                if name not in self.shares:
-                    active[name] = int(next(said))
+            first[at], second[at], third[at] = next(said), next(said), next(said)
+            if name in self.outcomes and name not in self.shares:
+                active[name] = int(next(said))
         off = first / n
-        mean = off + np.array([self.centres[name] for name in self.columns])
+        mean = off + np.array([self.centres.get(name, 0.0) for name in self.columns])
         for at, name in enumerate(self.columns):
             if name in self.shares:
                 active[name] = round(mean[at] * n) if math.isfinite(mean[at]) else 0
@@ -169,11 +166,12 @@ class Sums:
 
     def far_off(self, found: Iterable[Summed]) -> bool:
         """Return whether a centre was so far from a mean that digits were lost (six or more of sixteen)."""
+        places = [at for at, name in enumerate(self.columns) if name in self.centres]
+        given = np.array([self.centres[name] for name in self.columns if name in self.centres])
         for each in found:
-            n, moments = each.rows, each.moments
-            off = moments.mean - np.array([self.centres[name] for name in self.columns])
-            spread = np.diag(moments.products)
-            if n and bool((n * off**2 > 1e6 * np.maximum(spread, 1e-300)).any() & (off != 0).any()):
+            off = each.moments.mean[places] - given
+            spread = np.diag(each.moments.products)[places]
+            if each.rows and bool(((each.rows * off**2 > 1e6 * spread) & (off != 0)).any()):
                 return True
         return False
 
@@ -238,7 +236,7 @@ def residual_sums(
         for layer, said in zip(layers, texts_of, strict=True):
             layer.append(said)
     rows = ", ".join(f"({', '.join([str(row[0]), *(literal(each) for each in row[1:])])})" for row in values)
-    inner = f"SELECT u.*, p.* EXCLUDE (p_arm) FROM {sums.relation('arm')} u JOIN (SELECT * FROM (VALUES {rows}) AS v(p_arm, {', '.join(names)})) p ON u.arm = p.p_arm"
+    inner = f"SELECT u.*, {', '.join(f'p.{name}' for name in names)} FROM {sums.relation('arm')} u JOIN (SELECT * FROM (VALUES {rows}) AS v(p_arm, {', '.join(names)})) p ON u.arm = p.p_arm"
     for layer in layers:
         inner = f"SELECT *, {', '.join(layer)} FROM ({inner})"
     shown = ", ".join(f"sum(r{place}q), sum(r{place}c)" for place in range(len(blocks)))
@@ -259,13 +257,13 @@ def residual_sums(
 
 def treated_all_the_same(con: Engine, lake: Lake, experiment: Experiment) -> int | None:
     """Return how many of the control were given the treatment, None where exposures are not recorded."""
-    files = lake.files("exposures")
-    if not files:
+    stored = con.stored(lake, "exposures")
+    if stored is None:
         return None
     control = list(experiment.arms).index(experiment.control)
     return int(
         con.one(
-            f"SELECT count(DISTINCT e.id) FROM {parquet(files)} e JOIN ledger l ON e.id = l.id "
+            f"SELECT count(DISTINCT e.id) FROM {stored.sql} e JOIN ledger l ON e.id = l.id "
             f"WHERE e.experiment = {text(experiment.key)} AND l.arm = {control} "
             f"AND {micros('e.timestamp')} >= l.assigned"
         )[0]

@@ -25,6 +25,8 @@ def attributes_wanted(experiment: Experiment) -> tuple[str, ...]:
 def qualify(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> None:
     """Create `qualified(id, email, attributes)` from the cohort's file or query; attributes are a JSON text.
 
+    A Parquet file is read where it is, each time; everything else is read once and kept.
+
     Raises:
         SpecError, DataError: the query or the file cannot be used, or lacks a column.
     """
@@ -88,9 +90,11 @@ def _qualify(con: Engine, experiment: Experiment, table: FileTable) -> None:
     pairs = ", ".join(f"{text(name)}, {quoted(name)}" for name in kept)
     attributes = f"CAST(json_object({pairs}) AS VARCHAR)" if kept else "NULL::VARCHAR"
     email = table.id("email", email=True) if "email" in table.columns else "NULL::VARCHAR"
-    con.run(
-        f"CREATE OR REPLACE TEMP TABLE qualified AS SELECT {table.id(column, email=key == 'email')} AS id, "
-        f"{email} AS email, {attributes} AS attributes FROM {table.sql}"
+    keep = con.table if table.csv else con.view
+    keep(
+        "qualified",
+        f"SELECT {table.id(column, email=key == 'email')} AS id, {email} AS email, {attributes} AS attributes "
+        f"FROM {table.sql}",
     )
 
 

@@ -6,14 +6,19 @@ Instants are UTC; where they are compared they are whole microseconds since 1970
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+if TYPE_CHECKING:
+    from toolkit.lake.tables import Lake
+
 __all__ = [
     "Engine",
+    "Stored",
     "at_micros",
     "connect",
     "instant",
@@ -32,10 +37,27 @@ STREAMED_FROM = 20_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One of the lake's tables as an engine sees it.
+
+    Attributes:
+        where: where it is, for messages.
+        sql: what stands after FROM.
+        version: the lake's version read; None where the table is a warehouse's own.
+    """
+
+    where: str
+    sql: str
+    version: int | None
+
+
 class Engine:
     """DuckDB in memory. What is created in it is gone with it."""
 
     dialect = "duckdb"
+    errors: tuple[type[Exception], ...] = (duckdb.Error,)
+    """What is raised where a statement is refused."""
 
     def __init__(self) -> None:
         self.con = duckdb.connect(":memory:")
@@ -78,6 +100,15 @@ class Engine:
         """
         return {str(row[0]): str(row[1]) for row in self.rows(f"DESCRIBE SELECT * FROM {relation}")}
 
+    def own(self, table: str) -> Stored | None:  # noqa: ARG002 (a warehouse may have some)
+        """Return the engine's own table of that name, which is read in place of the lake's; None if it has none."""
+        return None
+
+    def stored(self, lake: Lake, table: str, **partition: str) -> Stored | None:
+        """Return where rows of the lake's `table` are read, at least those of `partition`; None if it is not there."""
+        files = lake.files(table, **partition)
+        return Stored(lake.uri(table), parquet(files), lake.version(table)) if files else None
+
     def stream(self, sql: str) -> Any:
         """Return the query's rows as an Arrow stream."""
         return self.con.sql(sql).to_arrow_reader(250_000)
@@ -94,9 +125,32 @@ class Engine:
         """
         return f"xor(hash({key}), 88172645463325252::UBIGINT)" if other else f"hash({key})"
 
-    def place(self) -> str:
-        """Return the expression of what stands for a customer within this engine: a small whole number."""
-        return "CAST(row_number() OVER () AS INTEGER)"
+    def line(self, relation: str) -> str:  # noqa: ARG002 (others keep it as a column of files)
+        """Return the expression of a row's place in `relation`; it sorts as the rows stand there."""
+        return "row_number() OVER ()"
+
+    def first_where(self, relation: str, wrong: str, shown: str) -> tuple[int, str | None]:
+        """Return the number of the first row of `relation` for which `wrong` holds, and `shown` (a text) of it."""
+        row = self.one(
+            f"SELECT line, shown FROM (SELECT row_number() OVER () AS line, {shown} AS shown, {wrong} AS wrong "
+            f"FROM {relation}) WHERE wrong ORDER BY line LIMIT 1"
+        )
+        return int(row[0]), row[1]
+
+    def as_text(self, name: str, kind: str) -> str:  # noqa: ARG002 (others write numbers otherwise)
+        """Return the expression of a column of the type `kind` as text."""
+        return f"CAST({name} AS VARCHAR)"
+
+    def place(self, number: str, arm: str, arms: int) -> str:
+        """Return the expression of what stands for a customer within this engine: a whole number, with the arm.
+
+        `number` tells rows apart; `arm` is one of `arms` places.
+        """
+        return f"CAST({number} AS BIGINT) * {arms} + {arm}"
+
+    def arm_of(self, place: str, arms: int) -> str:
+        """Return the expression of the arm of a customer's `place`."""
+        return f"CAST({place} % {arms} AS SMALLINT)"
 
     def repeated(self, name: str, keys: str, *, at_most: int) -> tuple[int, int]:
         """Create the table `name(sign)` of the signs that stand more than once among `keys`.
@@ -141,9 +195,18 @@ class Engine:
         return numbers[:count]
 
 
-def connect() -> Engine:
-    """Return a new engine in memory."""
-    return Engine()
+def connect(address: str = "duckdb") -> Engine:
+    """Return a new engine: DuckDB in memory, or the one at `address` (`local[2]`, `spark://…`, `postgresql://…`).
+
+    Raises:
+        SettingsError: there is no such engine, or what it needs is not installed.
+        StorageError: it cannot be reached.
+    """
+    if address == "duckdb":
+        return Engine()
+    from toolkit.lake.engines import open_engine
+
+    return open_engine(address)
 
 
 def quoted(name: str) -> str:

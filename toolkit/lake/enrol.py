@@ -1,24 +1,39 @@
-"""Enrolment: who of a cohort is new, and the one pass that assigns them and writes the ledger."""
+"""Enrolment: who of a cohort is new, and the one pass that assigns them and writes the ledger.
+
+Customers stream from where they stand into the ledger's file: what is done for each is one hash for the arm, and
+one that shows repeats. Only who must be compared with others (assigned before, held out of everything, or claimed
+by another experiment of the layer) is kept in memory.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import pyarrow as pa
-
 from toolkit.design.assignment import bounds_of, held_out_below, weights_of
 from toolkit.design.experiment import Experiment
-from toolkit.errors import LedgerError
-from toolkit.lake.engine import Engine, instant, parquet, text
+from toolkit.errors import DataError, LedgerError
+from toolkit.lake.cohort import attributes_wanted
+from toolkit.lake.copying import append_query
+from toolkit.lake.engine import Engine, instant, parquet, text, texts
 from toolkit.lake.tables import Lake
 
-__all__ = ["OPEN_ARM", "Enrolment", "MatchReport", "enrol", "find_new", "refuse_redraw", "report_matches"]
+__all__ = [
+    "OPEN_ARM",
+    "Enrolment",
+    "MatchReport",
+    "count_assigned",
+    "enrol",
+    "find_new",
+    "refuse_redraw",
+    "report_matches",
+]
 
 OPEN_ARM = "open"
 """In the universal holdout's ledger: customers who may be in experiments."""
+NOBODY = "SELECT CAST(NULL AS VARCHAR) AS id WHERE false"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,59 +73,101 @@ class Enrolment:
 
 
 def report_matches(con: Engine) -> MatchReport:
-    """Return how the relation `qualified(id, email)` meets the key; ids may be missing or repeated."""
-    people, with_key, without, email_only = con.one(
-        "SELECT count(*), count(DISTINCT nullif(id, '')), count(*) FILTER (coalesce(id, '') = ''), "
-        "count(*) FILTER (coalesce(id, '') = '' AND coalesce(email, '') <> '') FROM qualified",
-    )
-    return MatchReport(people, with_key, without, email_only, people - without - with_key)
+    """Create `customers(id, attributes)` and return how the relation `qualified(id, email, attributes)` meets the key.
+
+    Ids may be missing or repeated in `qualified`; `customers` has each once, with the first attributes it has.
+
+    Raises:
+        DataError: a part of it cannot be read.
+    """
+    try:
+        return _match(con)
+    except con.errors as refused:
+        raise DataError(f"the cohort cannot be read: {str(refused).splitlines()[0]}") from None
 
 
-def refuse_redraw(lake: Lake, experiment: Experiment, spec: str) -> None:
+def _match(con: Engine) -> MatchReport:
+    people = int(con.one("SELECT count(*) FROM qualified")[0])
+    signed = f"SELECT {con.sign('id')} AS sign FROM qualified WHERE id <> ''"
+    repeats, keyed = con.repeated("qualified_repeats", signed, at_most=people)
+    everyone, repeated = "SELECT id, attributes FROM qualified WHERE id <> ''", 0
+    if repeats:
+        again = f"{con.sign('id')} IN (SELECT sign FROM qualified_repeats)"
+        con.table(
+            "qualified_again",
+            "SELECT id, arg_min(attributes, line) AS attributes, count(*) AS rows "
+            f"FROM (SELECT id, attributes, {con.line('qualified')} AS line FROM qualified) "
+            f"WHERE id <> '' AND {again} GROUP BY id",
+        )
+        everyone += f" AND NOT ({again}) UNION ALL SELECT id, attributes FROM qualified_again"
+        repeated = int(con.one("SELECT sum(rows - 1) FROM qualified_again")[0])
+    con.view("customers", everyone)
+    without = people - keyed
+    reachable = "SELECT count(*) FROM qualified WHERE coalesce(id, '') = '' AND coalesce(email, '') <> ''"
+    email_only = int(con.one(reachable)[0]) if without else 0
+    return MatchReport(people, keyed - repeated, without, email_only, repeated)
+
+
+def refuse_redraw(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> None:
     """Refuse a seed or shares other than those of the first enrolment.
 
     Raises:
         LedgerError: they changed; says what they were.
     """
-    _refuse_other(lake, experiment.key, experiment.prefix, experiment.arms, f"{spec}: seed and arms")
+    _refuse_other(con, lake, experiment.key, experiment.prefix, experiment.arms, f"{spec}: seed and arms")
     held = experiment.cohort.universal_holdout if experiment.cohort else None
     if held:
         shares = _universal_shares(held.share)
-        _refuse_other(lake, held.key, held.key, shares, f"{spec}: cohort.universal_holdout")
+        _refuse_other(con, lake, held.key, held.key, shares, f"{spec}: cohort.universal_holdout")
 
 
-def find_new(con: Engine, lake: Lake, experiment: Experiment, rivals: Sequence[str]) -> tuple[int, int, int]:
-    """Create `fresh(id, held)`: customers of `qualified` not assigned yet; `held` in the universal holdout.
+def count_assigned(con: Engine, lake: Lake, key: str) -> int:
+    """Return how many rows the ledger has of the experiment `key`."""
+    return int(con.one(f"SELECT count(*) FROM ({_assigned(lake, key)})")[0])
 
-    `rivals` are the other experiments of the layer whose enrolment overlaps: each customer belongs to the one
-    whose own hash is largest, and stays where the ledger already has them.
+
+def find_new(
+    con: Engine, lake: Lake, experiment: Experiment, rivals: Sequence[str], customers: int
+) -> tuple[int, int, int]:
+    """Create `fresh(id, held)` and `admitted(id, attributes)` from the relation `customers`, of so many rows.
+
+    `fresh` are those not assigned yet, `held` in the universal holdout; `admitted` are the others of them, with
+    what is known of them. `rivals` are the other experiments of the layer whose enrolment overlaps: each customer
+    belongs to the one whose own hash is largest, and stays where the ledger already has them.
 
     Returns:
         customers assigned before, customers newly in the universal holdout, customers of other experiments.
     """
-    cohort = experiment.cohort
-    held = cohort.universal_holdout if cohort else None
-    layer = cohort.layer if cohort else None
-    con.view("assigned", _assigned(lake, experiment.key))
-    con.run(
-        "CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT id FROM qualified "
-        "WHERE coalesce(id, '') <> '' AND id NOT IN (SELECT id FROM assigned WHERE id IS NOT NULL)"
-    )
-    known = con.one("SELECT count(DISTINCT id) FROM qualified SEMI JOIN assigned USING (id)")[0]
-    out = f"{_digits(held.key)} < {text(held_out_below(held.share))}" if held else "false"
-    theirs = "false"
+    known, candidates = 0, "customers"
+    if _has_rows(con, "assigned", _assigned(lake, experiment.key)):
+        candidates = "newcomers"
+        con.table(candidates, "SELECT id, attributes FROM customers ANTI JOIN assigned USING (id)")
+        known = customers - int(con.one(f"SELECT count(*) FROM {candidates}")[0])
+    held = experiment.cohort.universal_holdout if experiment.cohort else None
+    layer = experiment.cohort.layer if experiment.cohort else None
+    theirs = []
+    if layer and _has_rows(con, "taken", _taken(con, lake, experiment.key, layer)):
+        theirs.append("id IN (SELECT id FROM taken)")
     if layer:
-        mine = _digits(f"{layer}.{experiment.key}")
-        beaten = [f"{_digits(f'{layer}.{rival}')} > {mine}" for rival in rivals]
-        taken = pa.table({"id": pa.array(_taken(lake, experiment.key, layer), pa.string())})
-        con.con.register("taken", taken)
-        theirs = " OR ".join(["id IN (SELECT id FROM taken WHERE id IS NOT NULL)", *beaten])
-    con.run(
-        f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT id, held FROM (SELECT id, {out} AS held, "
-        f"NOT {out} AND ({theirs}) AS elsewhere FROM candidates) WHERE NOT elsewhere"
+        theirs += [f"{_digits(f'{layer}.{rival}')} > mine" for rival in rivals]
+    if not held and not theirs:
+        con.view("fresh", f"SELECT id, false AS held FROM {candidates}")
+        con.view("admitted", f"SELECT id, attributes FROM {candidates}")
+        return known, 0, 0
+    out = f"{_digits(held.key)} < {text(held_out_below(held.share))}" if held else "false"
+    mine = _digits(f"{layer}.{experiment.key}") if rivals else "''"
+    con.table(
+        "screened",
+        f"SELECT id, held, NOT held AND ({' OR '.join(theirs) or 'false'}) AS elsewhere "
+        f"FROM (SELECT id, {out} AS held, {mine} AS mine FROM {candidates})",
     )
-    kept, universal = con.one("SELECT count(*), count(*) FILTER (held) FROM fresh")
-    return known, universal, con.one("SELECT count(*) FROM candidates")[0] - kept
+    con.view("fresh", "SELECT id, held FROM screened WHERE NOT elsewhere")
+    whom = "SEMI JOIN (SELECT id FROM fresh WHERE NOT held) USING (id)"
+    con.view("admitted", f"SELECT id, attributes FROM {candidates} {whom}")
+    universal, elsewhere = con.one(
+        "SELECT count(*) FILTER (WHERE held), count(*) FILTER (WHERE elsewhere) FROM screened"
+    )
+    return known, int(universal), int(elsewhere)
 
 
 def enrol(
@@ -125,18 +182,14 @@ def enrol(
     """Assign everyone of `fresh` in one pass and write people, the universal holdout, then the ledger.
 
     `attributes` (customer → what is known now) are kept as they are; later changes do not reach them. None
-    takes the column `attributes` of `qualified`.
+    takes those of `admitted`.
+
+    Raises:
+        StorageError: the disk or the object store refused.
     """
     known, universal, elsewhere = counts
     held = experiment.cohort.universal_holdout if experiment.cohort else None
     layer = experiment.cohort.layer if experiment.cohort else None
-    when = instant(at)
-    bounds = bounds_of(experiment.arms)
-    place = _digits(experiment.prefix)
-    arms = " ".join(f"WHEN {place} < {text(bound.below)} THEN {text(bound.arm)}" for bound in bounds[:-1])
-    arm = f"CASE {arms} ELSE {text(bounds[-1].arm)} END"
-    con.run(f"CREATE OR REPLACE TEMP TABLE drawn AS SELECT id, {arm} AS arm FROM fresh WHERE NOT held")
-    assigned = dict(con.rows("SELECT arm, count(*) FROM drawn GROUP BY arm"))
     if attributes is not None:
         lake.append_rows(
             "people",
@@ -150,62 +203,75 @@ def enrol(
                 for each, known_of in sorted(attributes.items())
             ],
         )
-    elif con.one("SELECT count(*) FROM drawn SEMI JOIN qualified USING (id) WHERE id <> ''")[0]:
-        _append(
-            con,
-            lake,
-            "people",
-            f"SELECT {text(experiment.key)} AS experiment, id, {when} AS recorded_at, first(attributes) AS attributes "
-            "FROM drawn JOIN qualified USING (id) WHERE attributes IS NOT NULL GROUP BY id",
+    elif attributes_wanted(experiment):
+        recorded = f"SELECT id, {instant(at)} AS recorded_at, attributes FROM admitted"
+        append_query(
+            con, lake, "people", f"{recorded} WHERE attributes IS NOT NULL", experiment=experiment.key
         )
     if held:
         shares = _universal_shares(held.share)
-        con.view("screened", _assigned(lake, held.key))
-        _append(
-            con,
-            lake,
-            "assignments",
-            f"SELECT {text(held.key)} AS experiment, id, "
-            f"CASE WHEN held THEN 'holdout' ELSE {text(OPEN_ARM)} END AS arm, "
-            f"{when} AS assigned_at, {text(held.key)} AS prefix, {text(_written(shares))} AS shares, "
-            "CAST(NULL AS VARCHAR) AS layer FROM fresh ANTI JOIN screened USING (id)",
-        )
-    _append(
-        con,
-        lake,
-        "assignments",
-        f"SELECT {text(experiment.key)} AS experiment, id, arm, {when} AS assigned_at, "
-        f"{text(experiment.prefix)} AS prefix, {text(_written(experiment.arms))} AS shares, "
-        f"CAST({text(layer) if layer else 'NULL'} AS VARCHAR) AS layer FROM drawn",
+        arm = f"CASE WHEN held THEN {_one_of('holdout', shares)} ELSE {_one_of(OPEN_ARM, shares)} END"
+        before = _has_rows(con, "looked_at", _assigned(lake, held.key))
+        whom = "fresh ANTI JOIN looked_at USING (id)" if before else "fresh"
+        drawn = f"SELECT id, {arm} AS arm, {_drawn_with(at, held.key, shares, None)} FROM {whom}"
+        append_query(con, lake, "assignments", drawn, experiment=held.key)
+    arms, bounds = experiment.arms, bounds_of(experiment.arms)
+    below = " ".join(
+        f"WHEN place < {text(each.below)} THEN {_one_of(each.arm, arms)}" for each in bounds[:-1]
     )
-    return Enrolment({arm: int(assigned.get(arm, 0)) for arm in experiment.arms}, known, universal, elsewhere)
+    drawn = (
+        f"SELECT id, CASE {below} ELSE {_one_of(bounds[-1].arm, arms)} END AS arm, "
+        f"{_drawn_with(at, experiment.prefix, arms, layer)} "
+        f"FROM (SELECT id, {_digits(experiment.prefix)} AS place FROM fresh WHERE NOT held)"
+    )
+    assigned = append_query(con, lake, "assignments", drawn, experiment=experiment.key)
+    return Enrolment({arm: assigned.get(arm, 0) for arm in arms}, known, universal, elsewhere)
 
 
-def _append(con: Engine, lake: Lake, table: str, query: str) -> None:
-    if con.one(f"SELECT count(*) FROM ({query})")[0]:
-        lake.append(table, con.stream(query))
+def _drawn_with(at: datetime, prefix: str, shares: Mapping[str, float], layer: str | None) -> str:
+    """Return the ledger's columns that say when and how arms were drawn, the same for all rows."""
+    written = _written(shares)
+    return (
+        f"{instant(at)} AS assigned_at, {_one_of(prefix, [prefix])} AS prefix, "
+        f"{_one_of(written, [written])} AS shares, "
+        f"{_one_of(layer, [layer]) if layer else 'CAST(NULL AS VARCHAR)'} AS layer"
+    )
+
+
+def _one_of(value: str, values: Iterable[str]) -> str:
+    """Return `value` as SQL, as one of the enumeration of `values`."""
+    return f"CAST({text(value)} AS ENUM({texts(values)}))"
 
 
 def _digits(prefix: str) -> str:
-    """Return the SQL of design.assignment.digits."""
-    return f"substr(sha1({text(prefix + '.')} || id), 1, 15)"
+    """Return the SQL of the digest that begins with design.assignment.digits.
+
+    Compared as text with the 15 digits of a bound, the 40 of the digest fall on the side of their first 15:
+    where those equal the bound, the longer text is the larger, so that neither is below it.
+    """
+    return f"sha1({text(prefix + '.')} || id)"
+
+
+def _has_rows(con: Engine, name: str, query: str) -> bool:
+    """Give the query a name, and return whether it has rows."""
+    con.view(name, query)
+    return bool(con.rows(f"SELECT 1 FROM {name} LIMIT 1"))
 
 
 def _assigned(lake: Lake, key: str) -> str:
     files = lake.files("assignments", experiment=key)
     if not files:
-        return "SELECT CAST(NULL AS VARCHAR) AS id WHERE false"
+        return NOBODY
     return f"SELECT CAST(id AS VARCHAR) AS id FROM {parquet(files)} WHERE experiment = {text(key)}"
 
 
-def _taken(lake: Lake, key: str, layer: str) -> list[str]:
-    """Return the customers whom other experiments of the layer have already."""
-    rows = (
-        lake.read("assignments", ["experiment", "id"], layer=layer)
-        if lake.has("assignments", "layer")
-        else None
-    )
-    return [] if rows is None else [row["id"] for row in rows.to_pylist() if row["experiment"] != key]
+def _taken(con: Engine, lake: Lake, key: str, layer: str) -> str:
+    """Return the query of the customers whom other experiments of the layer have already."""
+    files = lake.files("assignments")
+    if not files or "layer" not in con.columns(parquet(files)):
+        return NOBODY
+    others = f"layer = {text(layer)} AND experiment <> {text(key)} AND id IS NOT NULL"
+    return f"SELECT CAST(id AS VARCHAR) AS id FROM {parquet(files)} WHERE {others}"
 
 
 def _universal_shares(share: float) -> dict[str, float]:
@@ -216,14 +282,19 @@ def _written(shares: Mapping[str, float]) -> str:
     return json.dumps(weights_of(shares))
 
 
-def _refuse_other(lake: Lake, key: str, prefix: str, shares: Mapping[str, float], what: str) -> None:
-    rows = lake.read("assignments", ["experiment", "prefix", "shares"], experiment=key)
+def _refuse_other(
+    con: Engine, lake: Lake, key: str, prefix: str, shares: Mapping[str, float], what: str
+) -> None:
+    files = lake.files("assignments", experiment=key)
+    if not files or not {"prefix", "shares"} <= set(con.columns(parquet(files))):
+        return
     written = _written(shares)
-    drawn = {
-        (row["prefix"], row["shares"])
-        for row in rows.group_by(["prefix", "shares"]).aggregate([]).to_pylist()
-        if row["prefix"] is not None
-    }
+    drawn = set(
+        con.rows(
+            f"SELECT DISTINCT prefix, shares FROM {parquet(files)} "
+            f"WHERE experiment = {text(key)} AND prefix IS NOT NULL"
+        )
+    )
     if not drawn or drawn == {(prefix, written)}:
         return
     before = " and ".join(f"seed {each!r} with {was}" for each, was in sorted(drawn))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, SpecError
-from toolkit.lake.engine import Engine, at_micros, instant, micros_of, parquet, quoted, text, texts
+from toolkit.lake.engine import Engine, at_micros, instant, micros_of, quoted, text, texts
 from toolkit.lake.intake import complete_through, wanted_events
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
 
-__all__ = ["Told", "one_currency", "open_events"]
+__all__ = ["Told", "events_of_lake", "one_currency", "open_events", "span_of", "told_of"]
+
+MANY = 2_000_000
+"""From so many events on, a query per question is faster than one for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Told:
         through: the latest instant that the events are known to reach, or None if there are none.
         absent: metric events of which there is none at all.
         version: the lake's version read, None for files.
+        unsettled: the table whose rows are yet to be looked into, should a sum not come out as a number.
     """
 
     span: str
@@ -48,6 +53,7 @@ class Told:
     through: datetime | None
     absent: tuple[str, ...]
     version: int | None
+    unsettled: FileTable | None = None
 
 
 def open_events(
@@ -73,35 +79,85 @@ def open_events(
         table = open_file(con, path, what="`events` names it as the events (id, name, timestamp, …)")
         shown, where, version, through = _from_file(experiment, table, needs), "", None, None
     else:
-        table, shown, where, version, through = _from_lake(con, lake, experiment, spec, needs)
+        table, shown, where, version, through = events_of_lake(con, lake, experiment, spec, needs)
     con.view("told", f"SELECT {', '.join(shown)} FROM {table.sql}{where}")
-    span = _span(table, ledger.first_at - needs.reach_back, as_of_end)
+    span = span_of(table, ledger.first_at - needs.reach_back, as_of_end)
+    order, amounts = experiment.events.order.name, "amount" in needs.values
+    by_name = _profile(con, table, shown, span, order, amounts=amounts)
+    unsettled = table if table.doubts else None
+    return told_of(experiment, spec, needs, by_name, span, through, version, unsettled)
+
+
+def told_of(
+    experiment: Experiment,
+    spec: str,
+    needs: Needs,
+    by_name: Mapping[str, tuple[Any, ...]],
+    span: str,
+    through: datetime | None,
+    version: int | None,
+    unsettled: FileTable | None,
+) -> Told:
+    """Return what the events hold, from their profile `by_name`.
+
+    That is name → events in the span, the latest of all (microseconds), two currencies in the span, events
+    there without amount.
+
+    Raises:
+        SpecError: a metric is on an event that is not there.
+    """
+    if experiment.events is None:
+        raise AssertionError
     order, refund = experiment.events.order.name, experiment.events.refund.name
     wanted = sorted({each.term.event or "" for each in needs.counted if each.term})
     summed = nets_refunds(experiment, needs)
-    amounts = [f"count(*) FILTER (WHERE {span} AND v_amount IS NULL)"] if "amount" in needs.values else ["0"]
-    found = table.settle_by(
-        shown, "name", "count(*)", f"count(*) FILTER (WHERE {span})", "max(happened)",
-        f"min(currency) FILTER (WHERE {span})", f"max(currency) FILTER (WHERE {span})", *amounts,
-    )  # fmt: skip
-    by_name = {str(row[0]): row[1:] for row in found if row[0]}
-    in_span = {name: row[1] for name, row in by_name.items() if row[1]}
+    in_span = {name: row[0] for name, row in by_name.items() if row[0]}
     kinds = [*wanted, *([refund] if summed and refund in in_span and refund not in wanted else [])]
-    reached = max((row[2] for row in by_name.values()), default=None)
+    reached = max((row[1] for row in by_name.values()), default=None)
     orders = by_name.get(order)
-    currencies = sorted({each for each in orders[3:5] if each}) if orders else []
+    currencies = sorted({each for each in orders[2:4] if each}) if orders else []
     return Told(
         span,
         tuple(kinds),
         tuple(wanted),
         in_span,
         summed and refund in in_span,
-        bool(orders and orders[5]),
+        bool(orders and orders[4]),
         tuple(currencies),
         through or at_micros(reached),
         _absent(experiment, spec, wanted, set(in_span), set(by_name)),
         version,
+        unsettled,
     )
+
+
+def _profile(
+    con: Engine, table: FileTable, shown: Sequence[str], span: str, order: str, *, amounts: bool
+) -> dict[str, tuple[Any, ...]]:
+    """Return name → events in the span, the latest of all, two currencies in the span, any without amount.
+
+    Few events are looked through in one query. Of many, each column is read for what its own statistics do
+    not tell, and values that are no finite numbers show in the sums.
+    """
+    if table.csv or not (con.dialect == "duckdb" and con.one(f"SELECT count(*) FROM {table.sql}")[0] > MANY):
+        missing = f"count(*) FILTER (WHERE {span} AND v_amount IS NULL)" if amounts else "0"
+        found = table.settle_by(
+            shown, "name", f"count(*) FILTER (WHERE {span})", "max(happened)",
+            f"min(upper(currency)) FILTER (WHERE {span})", f"max(upper(currency)) FILTER (WHERE {span})", missing,
+        )  # fmt: skip
+        return {str(row[0]): row[1:] for row in found if row[0]}
+    table.settle_empty()
+    latest = dict(con.rows("SELECT name, max(happened) FROM told GROUP BY name"))
+    counts = dict(con.rows(f"SELECT name, count(*) FROM told WHERE {span} GROUP BY name"))
+    orders = f"FROM told WHERE {among([order])} AND {span}"
+    named = sorted({str(each).upper() for (each,) in con.rows(f"SELECT DISTINCT currency {orders}") if each})
+    currencies = (named[0], named[-1]) if named else (None, None)
+    without = con.one(f"SELECT count(*) {orders} AND v_amount IS NULL")[0] if amounts else 0
+    return {
+        str(name): (counts.get(name, 0), at, *(currencies if name == order else (None, None)), without)
+        for name, at in latest.items()
+        if name
+    }
 
 
 def nets_refunds(experiment: Experiment, needs: Needs) -> bool:
@@ -144,7 +200,7 @@ def one_currency(
     return found[0] if found else None
 
 
-def _span(table: FileTable, since: datetime, until: datetime) -> str:
+def span_of(table: FileTable, since: datetime, until: datetime) -> str:
     """Return the condition that an event lies from `since` (inclusive) to `until` (exclusive).
 
     On the file's own column where that holds instants: then whole parts of files are passed over.
@@ -192,25 +248,24 @@ def _from_file(experiment: Experiment, table: FileTable, needs: Needs) -> list[s
     return _told(
         table,
         table.id(email=experiment.identity.key == "email"),
-        table.words("name"),
+        table.key("name"),
         table.micros("timestamp", events.timezone),
-        table.id("event_id") if "event_id" in table.columns else None,
-        table.words(order_id) if order_id else None,
-        f"upper({table.words(currency)})" if currency else None,
+        table.key("event_id") if "event_id" in table.columns else None,
+        table.key(order_id) if order_id else None,
+        table.key(currency) if currency else None,
         values,
     )
 
 
-def _from_lake(
+def events_of_lake(
     con: Engine, lake: Lake, experiment: Experiment, spec: str, needs: Needs
 ) -> tuple[FileTable, list[str], str, int | None, datetime | None]:
     """Return the lake's events, the columns of `told`, which rows, version, and how far a finished pull reached."""
-    files = lake.files("events")
-    if not files:
+    stored = con.stored(lake, "events")
+    if stored is None:
         raise DataError(f"{lake.uri('events')}: no events yet; run `lift pull {spec}` first")
-    source = parquet(files)
-    columns = con.columns(source)
-    table = FileTable(con, lake.uri("events"), source, columns, csv=False)
+    columns = con.columns(stored.sql)
+    table = FileTable(con, stored.where, stored.sql, columns, csv=False)
     table.need("id", "name", "timestamp")
     values = []
     for value in needs.values:
@@ -225,13 +280,15 @@ def _from_lake(
         table.id(),
         "name",
         table.micros("timestamp", "UTC"),
-        "CAST(event_id AS VARCHAR)" if "event_id" in columns else None,
-        "CAST(order_id AS VARCHAR)" if "order_id" in columns else None,
-        "upper(currency)" if "currency" in columns else None,
+        table.key("event_id") if "event_id" in columns else None,
+        table.key("order_id") if "order_id" in columns else None,
+        table.key("currency") if "currency" in columns else None,
         values,
     )
     where = f" WHERE source IS NULL OR source = {text(key)}" if "source" in columns else ""
-    return table, shown, where, lake.version("events"), complete_through(lake, key, wanted_events(experiment))
+    pulled = stored.version is not None
+    through = complete_through(lake, key, wanted_events(experiment)) if pulled else None
+    return table, shown, where, stored.version, through
 
 
 def _told(

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError
-from toolkit.lake.engine import Engine, at_micros, micros_of, parquet, text, texts
+from toolkit.lake.engine import Engine, Stored, at_micros, micros_of, text, texts
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 
@@ -20,6 +20,7 @@ class Ledger:
 
     Attributes:
         customers: arm → customers who are counted.
+        rows: rows written, whether they count or not.
         repeated: rows beyond a customer's first.
         crossed: customers who stand in more than one arm; their first arm counts.
         outside: customers assigned before `start` or after `end`; they do not count.
@@ -30,6 +31,7 @@ class Ledger:
     """
 
     customers: dict[str, int]
+    rows: int
     repeated: int
     crossed: int
     outside: int
@@ -48,11 +50,13 @@ def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, a
     Raises:
         DataError: the assignments of `source: files` cannot be used.
     """
-    table, version = None, None
+    table, version, stored = None, None, None
     if experiment.assignment.source == "files":
         written, table = _from_file(con, experiment, spec)
     else:
-        written, version = _from_lake(con, lake, experiment), lake.version("assignments")
+        stored = con.stored(lake, "assignments", experiment=experiment.key)
+        written = _from_lake(con, experiment, stored)
+        version = stored.version if stored else None
     con.view("written", written)
     profile = _profile(con, experiment, "written", as_of_end)
     rows = profile[0]
@@ -60,7 +64,7 @@ def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, a
         _look_closely(con, experiment, table, known=None not in profile[1])
     elif None in profile[1]:
         raise DataError(
-            f"{lake.uri('assignments')}: some customers of {experiment.key} are in arms that {spec} does not have; "
+            f"{stored.where if stored else ''}: some customers of {experiment.key} are in arms that {spec} does not have; "
             f"its arms are {', '.join(experiment.arms)}"
         )
     signed = f"SELECT CASE WHEN id <> '' THEN {con.sign('id')} END AS sign FROM written"
@@ -90,9 +94,10 @@ def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, a
     customers = {arm: by_arm.get(at, 0) for at, arm in enumerate(experiment.arms)}
     later = kept - outside - sum(customers.values())
     counts = f" WHERE {_counts(experiment, as_of_end)}" if outside or later else ""
-    con.view("ledger", f"SELECT id, arm, assigned FROM {source}{counts}")
+    con.view("ledger", f"SELECT * FROM {source}{counts}")
     return Ledger(
         customers,
+        rows,
         rows - kept,
         int(crossed),
         outside,
@@ -160,16 +165,14 @@ def _look_closely(con: Engine, experiment: Experiment, table: FileTable, *, know
         )
 
 
-def _from_lake(con: Engine, lake: Lake, experiment: Experiment) -> str:
-    files = lake.files("assignments", experiment=experiment.key)
-    if not files:
+def _from_lake(con: Engine, experiment: Experiment, stored: Stored | None) -> str:
+    if stored is None:
         return "SELECT '' AS id, CAST(NULL AS SMALLINT) AS arm, CAST(NULL AS BIGINT) AS assigned WHERE false"
-    source = parquet(files)
-    table = FileTable(con, lake.uri("assignments"), source, con.columns(source), csv=False)
+    table = FileTable(con, stored.where, stored.sql, con.columns(stored.sql), csv=False)
     table.need("experiment", "id", "arm", "assigned_at")
     return (
         f"SELECT {table.id()} AS id, {arm_code(experiment, 'arm')} AS arm, "
-        f"{table.micros('assigned_at', 'UTC')} AS assigned FROM {source} WHERE experiment = {text(experiment.key)}"
+        f"{table.micros('assigned_at', 'UTC')} AS assigned FROM {stored.sql} WHERE experiment = {text(experiment.key)}"
     )
 
 
@@ -181,7 +184,10 @@ def _from_file(con: Engine, experiment: Experiment, spec: str) -> tuple[str, Fil
     arm = table.words("arm")
     table.refuse(f"{arm} IS NULL", "arm", "is empty; every assignment needs an arm")
     at = table.micros("assigned_at", experiment.assignment.timezone)
-    shown = (
-        f"SELECT {identifier} AS id, {arm_code(experiment, arm)} AS arm, {at} AS assigned FROM {table.sql}"
+    numbered = table.numbered if con.dialect == "duckdb" else None
+    line = "file_row_number" if numbered else "CAST(NULL AS BIGINT)"
+    return (
+        f"SELECT {identifier} AS id, {arm_code(experiment, arm)} AS arm, {at} AS assigned, {line} AS line "
+        f"FROM {numbered or table.sql}",
+        table,
     )
-    return shown, table

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, NotEnoughData, SpecError
@@ -14,9 +16,15 @@ from toolkit.lake.ledger import Ledger, arm_code, open_ledger
 from toolkit.lake.people import People, gather_people
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
-from toolkit.lake.unit import Needs, needs_of
+from toolkit.lake.unit import Column, Needs, needs_of
 
-__all__ = ["Evidence", "gather"]
+if TYPE_CHECKING:
+    from toolkit.lake.advance import Advanced
+
+__all__ = ["STATE_FROM", "Evidence", "gather", "has_state", "keep_state"]
+
+STATE_FROM = 1_000_000
+"""From so many events on, the next measurement keeps a state: below, reading events anew is as fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +36,11 @@ class Evidence:
         customers: arm → customers assigned, over the whole ledger as of then.
         active: arm → customers of whom events or outcomes say anything.
         known: arm → assigned customers who stand among the people, None where nobody asked.
-        strangers: rows of outcomes, or events, of customers who are not assigned.
+        strangers: rows of outcomes of customers who are not assigned; of events where all are strangers'.
         told, activity: what the events held; None with `outcomes`.
         currency: the orders' one currency, if any names one.
         unsettled: the file whose rows are yet to be looked into, should a sum not come out as a number.
+        advanced: what a kept state helped to find; None where all was read.
     """
 
     needs: Needs
@@ -45,6 +54,7 @@ class Evidence:
     activity: Activity | None = None
     currency: str | None = None
     unsettled: FileTable | None = None
+    advanced: Advanced | None = None
 
 
 def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_end: datetime) -> Evidence:
@@ -66,19 +76,32 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
         return _from_outcomes(con, lake, experiment, spec, needs, ledger)
     people = gather_people(con, lake, experiment, spec, needs)
     known = f", {people.present} AS known" if people.present else ""
-    con.table(
-        "roster",
-        f"SELECT {', '.join([con.place() + ' AS place', 'l.id', 'l.arm', 'l.assigned', *people.columns])}{known} "
-        f"FROM ledger l{people.joins}",
-    )
-    told = open_events(con, lake, experiment, spec, needs, ledger, as_of_end=as_of_end)
+    arms = len(experiment.arms)
+    if ledger.file and ledger.file.numbered and not people.present and con.dialect == "duckdb":
+        place = con.place("line", "arm", arms)
+        if ledger.rows * arms < 2**31:
+            place = f"CAST({place} AS INTEGER)"
+        con.view("roster", f"SELECT {place} AS place, id, arm, assigned FROM ledger")
+    else:
+        place = con.place("row_number() OVER ()", "l.arm", arms)
+        own = [f"{place} AS place", "l.id", "l.arm", "l.assigned", *people.columns]
+        con.table("roster", f"SELECT {', '.join(own)}{known} FROM ledger l{people.joins}")
+    advanced = None
+    if has_state(lake.home, experiment.key):
+        from toolkit.lake.advance import advance
+
+        advanced = advance(con, lake, experiment, spec, needs, ledger, as_of_end=as_of_end)
+    if advanced:
+        told = advanced.told
+    else:
+        told = open_events(con, lake, experiment, spec, needs, ledger, as_of_end=as_of_end)
     currency = None
     if "amount" in needs.values:
         several = len(told.currencies) > 1
         counts = currencies_of(con, experiment, told) if several else None
         currency = one_currency(experiment, spec, counts, told.currencies)
-    activity = add_up(con, experiment, needs, told, ledger)
-    numbers = [f"coalesce(CAST(active.{each.name} AS DOUBLE), 0) AS {each.name}" for each in needs.counted]
+    activity = advanced.activity if advanced else add_up(con, experiment, needs, told, ledger)
+    numbers, arm = [_as_number(each) for each in needs.counted], con.arm_of("place", arms)
     if people.columns:
         own = [each.rpartition(" AS ")[2] for each in people.columns]
         con.table(
@@ -87,19 +110,37 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
             "LEFT JOIN active ON roster.place = active.place",
         )
     else:
-        con.view("unit", f"SELECT {', '.join(['arm', *numbers])} FROM active")
+        con.view("unit", f"SELECT {', '.join([f'{arm} AS arm', *numbers])} FROM active")
+    active = _by_arm(con, experiment, f"(SELECT {arm} AS arm FROM active)")
     return Evidence(
         needs,
         ledger.customers,
-        _by_arm(con, experiment, "active"),
+        active,
         _by_arm(con, experiment, "roster WHERE known") if people.present else None,
-        activity.strangers,
+        0 if any(active.values()) else activity.read,
         ledger,
         people,
         told,
         activity,
         currency,
+        told.unsettled,
+        advanced,
     )
+
+
+def has_state(home: str, experiment: str) -> bool:
+    """Return whether anything was kept beside the lake for the next measurement of an experiment."""
+    return os.path.isdir(os.path.join(home, "state", experiment))  # noqa: PTH112, PTH118 (a Path costs more)
+
+
+def keep_state(con: Engine, lake: Lake, experiment: Experiment, evidence: Evidence) -> None:
+    """Keep, after a measurement, what makes the next one fast; only where there are many events."""
+    if evidence.advanced:
+        evidence.advanced.keep(con)
+    elif evidence.activity and evidence.activity.read >= STATE_FROM:
+        from toolkit.lake.advance import remember
+
+        remember(lake, experiment, evidence.activity)
 
 
 def _from_outcomes(
@@ -138,6 +179,12 @@ def _from_outcomes(
         ledger,
         people,
     )
+
+
+def _as_number(column: Column) -> str:
+    if column.term and column.term.how == "any":
+        return f"CASE WHEN active.{column.name} > 0 THEN 1e0 ELSE 0e0 END AS {column.name}"
+    return f"coalesce(CAST(active.{column.name} AS DOUBLE), 0e0) AS {column.name}"
 
 
 def _by_arm(con: Engine, experiment: Experiment, relation: str) -> dict[str, int]:

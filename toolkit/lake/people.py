@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import SpecError
-from toolkit.lake.engine import Engine, micros, parquet, quoted, text
+from toolkit.lake.engine import Engine, Stored, micros, quoted, text
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
@@ -91,15 +91,19 @@ def _files(con: Engine, experiment: Experiment, spec: str) -> list[FileTable]:
     if experiment.cohort and experiment.cohort.source == "files":
         files.append((experiment.cohort.file, "`cohort` names it as the table of people"))
     named = {experiment.file_beside(spec, name): what for name, what in files}
-    return [open_file(con, path, what=what) for path, what in named.items()]
+    tables = [open_file(con, path, what=what) for path, what in named.items()]
+    own = con.own("people")
+    if own and _plain_columns(con, own):
+        tables.append(FileTable(con, own.where, own.sql, con.columns(own.sql), csv=False))
+    return tables
 
 
 def _kept(con: Engine, lake: Lake, experiment: Experiment, wanted: Sequence[str]) -> bool:
     """Create `kept` from the attributes recorded at assignment, and say whether there are any."""
     if experiment.assignment.source == "files":
         return False
-    files = lake.files("people", experiment=experiment.key)
-    if not files:
+    stored = con.stored(lake, "people", experiment=experiment.key)
+    if stored is None or _plain_columns(con, stored):
         return False
     shown = ", ".join(
         f"json_extract_string(attributes, {text(_pointer(name))}) AS {quoted(name)}" for name in wanted
@@ -107,10 +111,15 @@ def _kept(con: Engine, lake: Lake, experiment: Experiment, wanted: Sequence[str]
     con.table(
         "kept",
         f"SELECT id, {shown} FROM (SELECT id, attributes, row_number() OVER (PARTITION BY id ORDER BY "
-        f"{micros('recorded_at')}, attributes) AS place FROM {parquet(files)} "
+        f"{micros('recorded_at')}, attributes) AS place FROM {stored.sql} "
         f"WHERE experiment = {text(experiment.key)}) WHERE place = 1",
     )
     return bool(con.one("SELECT count(*) FROM kept")[0])
+
+
+def _plain_columns(con: Engine, stored: Stored) -> bool:
+    """Return whether a warehouse's own table of people has a column per attribute, not one text of all."""
+    return stored.version is None and "attributes" not in con.columns(stored.sql)
 
 
 def _pointer(name: str) -> str:
@@ -128,15 +137,14 @@ def _first_of_each(
     repeats, _ = con.repeated(
         f"{relation}_repeats", f"SELECT {con.sign(identifier)} AS sign FROM {table.sql}", at_most=rows
     )
-    everyone = f"SELECT {identifier} AS id, {shown} FROM {table.sql}"
     if not repeats:
-        con.view(relation, everyone)
+        con.view(relation, f"SELECT {identifier} AS id, {shown} FROM {table.sql}")
         return 0
     names = ", ".join(quoted(name) for name in values)
     con.table(
         relation,
-        f"SELECT id, {names} FROM (SELECT *, row_number() OVER (PARTITION BY id ORDER BY line) AS copy FROM "
-        f"(SELECT *, row_number() OVER () AS line FROM ({everyone}))) WHERE copy = 1",
+        f"SELECT id, {names} FROM (SELECT id, {names}, row_number() OVER (PARTITION BY id ORDER BY line) AS copy "
+        f"FROM (SELECT {identifier} AS id, {shown}, {con.line(table.sql)} AS line FROM {table.sql})) WHERE copy = 1",
     )
     return int(rows - con.one(f"SELECT count(*) FROM {relation}")[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,10 +17,13 @@ from toolkit.lake.outcomes import Evidence
 from toolkit.lake.unit import Needs
 from toolkit.stats.lifts import Cap, Readings, regressions_of
 from toolkit.stats.moments import Moments
+from toolkit.stats.skew import cap_for
 
 __all__ = ["read"]
 
 
+HIGHEST_CAP = 0.999
+"""The cap where an arm is empty, and nothing can be compared anyway."""
 SAMPLED = 20_000
 """Rows that centres are taken from at first; where that was too few, from all."""
 
@@ -35,10 +39,13 @@ def read(con: Engine, experiment: Experiment, evidence: Evidence, spec: str) -> 
         DataError: a file holds rows that cannot be used.
     """
     needs, customers, arms = evidence.needs, evidence.customers, list(experiment.arms)
-    own = [each.name for each in needs.columns]
-    caps = _caps(con, experiment, needs, customers, spec)
-    centres = centres_of(con, own, rows=SAMPLED)
-    sums = _sums(experiment, needs, caps, centres, unknown=frozenset())
+    # what is added up from events lies around zero, where most customers are: only given columns need a centre
+    given = [each.name for each in needs.columns if each.attribute or (each.term and each.term.column)]
+    caps = _caps(con, experiment, evidence, spec)
+    rated = [name for terms in needs.terms.values() if len(terms) > 1 for name in terms]
+    means = centres_of(con, list(dict.fromkeys([*given, *rated])), rows=SAMPLED)
+    centres = {name: means[name] for name in given}
+    sums = _sums(experiment, needs, caps, centres, means, unknown=frozenset())
     by_arm = sums.by_arm(con, arms, customers)
     if evidence.unsettled and not all(_sound(found) for found in by_arm.values()):
         evidence.unsettled.settle()
@@ -47,7 +54,7 @@ def read(con: Engine, experiment: Experiment, evidence: Evidence, spec: str) -> 
     )
     if unknown or sums.far_off(by_arm.values()):
         needs = needs.with_missing(sorted(unknown))
-        sums = _sums(experiment, needs, caps, centres_of(con, own), unknown=unknown)
+        sums = _sums(experiment, needs, caps, centres_of(con, given), means, unknown=unknown)
         by_arm = sums.by_arm(con, arms, customers)
     by_level = sums.by_level(con, arms, experiment.analysis.breakdowns)
     readings = Readings(
@@ -63,6 +70,7 @@ def read(con: Engine, experiment: Experiment, evidence: Evidence, spec: str) -> 
             level: {arm: each.active for arm, each in found.items()} for level, found in by_level.items()
         },
         largest={arm: found.largest for arm, found in by_arm.items()},
+        worth=needs.worth,
     )
     fits = regressions_of(experiment, readings)
     return replace(readings, hc2=residual_sums(con, arms, sums, by_arm, fits))
@@ -77,6 +85,7 @@ def _sums(
     needs: Needs,
     caps: Mapping[str, Cap],
     centres: Mapping[str, float],
+    means: Mapping[str, float],
     *,
     unknown: frozenset[str],
 ) -> Sums:
@@ -93,21 +102,27 @@ def _sums(
     for name, cap in caps.items():
         column, limit = needs.terms[name][0], literal(cap.value)
         columns[f"c_{name}"] = f"CASE WHEN {column} < {limit} THEN {column} ELSE {limit} END"
-        centres[f"c_{name}"] = min(centres[column], cap.value)
-    terms = [column for each in needs.terms.values() for column in each]
-    outcomes = list(dict.fromkeys([*terms, *(f"c_{name}" for name in caps)]))
+        if column in centres:
+            centres[f"c_{name}"] = min(centres[column], cap.value)
+        for looked, (own, most) in cap.covariates.items():
+            columns[own] = f"CASE WHEN {looked} < {literal(most)} THEN {looked} ELSE {literal(most)} END"
+    for name, (numerator, *rest) in needs.terms.items():
+        if rest:  # a ratio as one linear number per customer, for its shape
+            ratio = means[numerator] / means[rest[0]] if means[rest[0]] else 0.0
+            columns[f"r_{name}"] = f"{numerator} - {literal(ratio)} * {rest[0]}"
+    outcomes = [each.name for each in needs.counted if not each.lookback] + [f"c_{name}" for name in caps]
     shares = {
         each.name for each in needs.counted if each.term and each.term.how == "any" and not each.lookback
     }
-    means = [needs.terms[each.name][0] for each in experiment.metrics if each.kind == "mean"]
+    valued = [needs.terms[each.name][0] for each in experiment.metrics if each.kind == "mean"]
     return Sums(
         columns,
-        {name: centres.get(name, 0.0) for name in columns},
+        centres,
         _pairs(list(columns), needs, caps),
         tuple(outcomes),
         frozenset(shares & set(outcomes)),
         tuple(each.name for each in needs.attributes if each.name not in unknown),
-        tuple(means[:1]),
+        tuple(valued[:1]),
     )
 
 
@@ -115,21 +130,44 @@ def _moments(found: Mapping[str, Summed]) -> dict[str, Moments]:
     return {arm: each.moments for arm, each in found.items()}
 
 
-def _caps(
-    con: Engine, experiment: Experiment, needs: Needs, customers: Mapping[str, int], spec: str
-) -> dict[str, Cap]:
-    caps = {}
+def _caps(con: Engine, experiment: Experiment, evidence: Evidence, spec: str) -> dict[str, Cap]:
+    caps, needs, customers = {}, evidence.needs, evidence.customers
     for at, metric in enumerate(experiment.metrics):
         if isinstance(metric, Mean) and metric.cap:
             column = needs.terms[metric.name][0]
-            value, above = cap_of(con, column, metric.cap, sum(customers.values()))
+            quantile = metric.cap if metric.cap != "auto" else _quantile(experiment, customers)
+            value, above = cap_of(con, column, quantile, sum(customers.values()))
+            if not math.isfinite(value) and evidence.unsettled:
+                evidence.unsettled.settle()
             if value <= 0 < above:
                 raise SpecError(
                     f"{spec}: metrics[{at}] ({metric.name}): cap {metric.cap} lies below the share of customers "
                     "for whom it is zero, so it would cut off everyone; raise it (0.999 is usual)"
                 )
-            caps[metric.name] = Cap(metric.cap, value, above)
+            looked = [
+                column for name, column in needs.covariates[metric.name] if name in _lookbacks_of(metric)
+            ]
+            found = {column: cap_of(con, column, quantile, sum(customers.values()))[0] for column in looked}
+            own = {
+                column: (f"k{at}_{metric.name}", limit)
+                for at, (column, limit) in enumerate(found.items())
+                if math.isfinite(limit) and limit > 0
+            }
+            caps[metric.name] = Cap(quantile, value, above, own)
     return caps
+
+
+def _lookbacks_of(metric: Mean) -> set[str]:
+    """Return the names of a metric's covariates that are the same metric over a span before assignment."""
+    return {each.name for each in metric.lookbacks}
+
+
+def _quantile(experiment: Experiment, customers: Mapping[str, int]) -> float:
+    """Return the quantile of `cap: auto`: from the numbers assigned alone, whatever came of them."""
+    treated = [customers[arm] for arm in experiment.treatments if customers[arm]]
+    if not customers[experiment.control] or not treated:
+        return HIGHEST_CAP
+    return cap_for(customers[experiment.control], treated)
 
 
 def _pairs(columns: Sequence[str], needs: Needs, caps: Mapping[str, Cap]) -> tuple[tuple[int, int], ...]:
@@ -141,7 +179,12 @@ def _pairs(columns: Sequence[str], needs: Needs, caps: Mapping[str, Cap]) -> tup
         covariates = [column for _, column in needs.covariates[metric]]
         groups.append([*terms, *covariates])
         if metric in caps:
-            groups.append([f"c_{metric}", *covariates])
+            capped = caps[metric].covariates
+            groups.append(
+                [f"c_{metric}", *(capped[each][0] if each in capped else each for each in covariates)]
+            )
+    if needs.worth:
+        groups.append(list(needs.worth))
     found = {
         (max(places[a], places[b]), min(places[a], places[b]))
         for group in groups

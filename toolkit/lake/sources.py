@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import duckdb
-
 from toolkit.errors import DataError
 from toolkit.lake.engine import Engine, micros, quoted, text, texts
 
@@ -46,6 +44,12 @@ class FileTable:
     columns: Mapping[str, str]
     csv: bool
     doubts: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def numbered(self) -> str | None:
+        """Return what stands after FROM where rows bear their number (`file_row_number`), None where they can't."""
+        one = self.sql.startswith("read_parquet(['") and "', '" not in self.sql
+        return self.sql.removesuffix(")") + ", file_row_number = true)" if one else None
 
     def need(self, *names: str) -> None:
         """Raise DataError unless every column of `names` is there."""
@@ -136,10 +140,20 @@ class FileTable:
             self.refuse(f"{parsed} IS NULL", column, empty_is_error)
         return parsed
 
+    def key(self, column: str) -> str:
+        """Return the expression of a name or an identifier of things: text, NULL or '' where empty.
+
+        In a file of typed columns it is taken as it stands, so that whole parts of files can be passed over
+        without looking at each value.
+        """
+        if self.csv or self.type_of(column) != "VARCHAR":
+            return self.words(column)
+        return quoted(column)
+
     def words(self, column: str) -> str:
         """Return the expression of a text; empty cells are NULL."""
         self.need(column)
-        return f"nullif(trim(CAST({quoted(column)} AS VARCHAR)), '')"
+        return f"nullif(trim({self.con.as_text(quoted(column), self.type_of(column))}), '')"
 
     def refuse(self, wrong: str, column: str, why: str) -> None:
         """Note that rows for which `wrong` holds cannot be used; `settle` looks into it."""
@@ -163,6 +177,18 @@ class FileTable:
                 raise DataError(self._first_wrong(*doubt, rows))
         return found[len(doubts) :]
 
+    def settle_empty(self) -> None:
+        """Look for empty cells alone, which a file of typed columns tells without being read; keep other doubts.
+
+        Raises:
+            DataError: there are some.
+        """
+        for doubt in [each for each in self.doubts if each[0].endswith(" IS NULL")]:
+            self.doubts.remove(doubt)
+            rows = self.con.one(f"SELECT count(*) FROM {self.sql} WHERE {doubt[0]}")[0]
+            if rows:
+                raise DataError(self._first_wrong(*doubt, rows))
+
     def settle_by(self, shown: Sequence[str], key: str, *expressions: str) -> list[tuple[Any, ...]]:
         """Return `key` and aggregate `expressions` over the columns `shown`, a row per key, as `settle` does.
 
@@ -184,11 +210,8 @@ class FileTable:
         return [(row[0], *row[1 + len(doubts) :]) for row in found]
 
     def _first_wrong(self, wrong: str, column: str, why: str, rows: int) -> str:
-        row, shown = self.con.one(
-            f"SELECT row, shown FROM (SELECT row_number() OVER () AS row, "
-            f"CAST({quoted(column)} AS VARCHAR) AS shown, {wrong} AS wrong FROM {self.sql}) "
-            "WHERE wrong ORDER BY row LIMIT 1"
-        )
+        said = self.con.as_text(quoted(column), self.type_of(column))
+        row, shown = self.con.first_where(self.sql, wrong, said)
         value = "" if shown is None or not shown.strip() else f" {shown!r}"
         more = f" (and {rows - 1} more rows)" if rows > 1 else ""
         return f"{self.path}: row {row}: `{column}`{value} {why}{more}"
@@ -224,7 +247,7 @@ def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     try:
         columns = con.columns(sql)
         any_row = con.rows(f"SELECT 1 FROM {sql} LIMIT 1")
-    except duckdb.Error as refused:
+    except con.errors as refused:
         raise DataError(f"{path}: cannot be read: {str(refused).splitlines()[0]}") from None
     if not any_row:
         raise DataError(f"{path}: has a header but no rows; {what}")

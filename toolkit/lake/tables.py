@@ -161,6 +161,8 @@ class Lake:
     def append(self, table: str, rows: Any) -> None:
         """Append `rows` (an Arrow table or stream with this table's columns) as one atomic commit.
 
+        A stream can be read only once; a function that returns it anew lets the append be tried again.
+
         Raises:
             StorageError: the disk or the object store refused.
         """
@@ -171,13 +173,15 @@ class Lake:
         opened = self._open(table)
         partition = PARTITIONED.get(table) if opened is None else opened.metadata().partition_columns or None
         merge = "merge" if opened is not None and len(opened.schema().fields) < len(TABLES[table]) else None
+        repeatable = callable(rows) or isinstance(rows, pa.Table)
         for attempt in range(APPEND_ATTEMPTS):
+            given = rows() if callable(rows) else rows
             try:
                 write_deltalake(
-                    self.uri(table), rows, mode="append", partition_by=partition, schema_mode=merge
+                    self.uri(table), given, mode="append", partition_by=partition, schema_mode=merge
                 )
             except CommitFailedError as refused:  # another process created or changed the table just now
-                if attempt == APPEND_ATTEMPTS - 1 or not isinstance(rows, pa.Table):
+                if attempt == APPEND_ATTEMPTS - 1 or not repeatable:
                     raise StorageError(f"{self.uri(table)}: {refused}") from None
                 time.sleep(random.uniform(0.01, 0.1))  # noqa: S311
             except (DeltaError, OSError) as refused:
@@ -191,13 +195,17 @@ class Lake:
 
         self.append(table, pa.Table.from_pylist(rows, schema=schema_of(table)))
 
+    def latest(self, table: str) -> DeltaTable | None:
+        """Return `table` as it is now, whatever version is pinned; None if it is not there yet."""
+        return self._open(table, latest=True)
+
     def compact(self, table: str) -> None:
         """Merge small files of `table`; rows stay as they are."""
         opened = self._open(table)
         if opened is not None:
             opened.optimize.compact()
 
-    def _open(self, table: str) -> DeltaTable | None:
+    def _open(self, table: str, *, latest: bool = False) -> DeltaTable | None:
         uri = self.uri(table)
         if "://" not in uri and not os.path.isdir(uri):  # noqa: PTH112 (a Path costs more than the check)
             return None
@@ -205,7 +213,7 @@ class Lake:
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
-            return DeltaTable(uri, version=self.versions.get(table))
+            return DeltaTable(uri, version=None if latest else self.versions.get(table))
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as refused:

@@ -36,11 +36,13 @@ class Needs:
         columns: every column, each once.
         terms: metric → its one or two outcome columns.
         covariates: metric → (covariate's name, column) pairs; a ratio's look-back has two columns.
+        worth: the columns of revenue and orders per customer, where the file says what they are worth.
     """
 
     columns: tuple[Column, ...]
     terms: dict[str, tuple[str, ...]]
     covariates: dict[str, tuple[tuple[str, str], ...]]
+    worth: tuple[str, str] | None = None
 
     @property
     def counted(self) -> tuple[Column, ...]:
@@ -112,5 +114,24 @@ def needs_of(experiment: Experiment) -> Needs:
         metric.name: tuple(pair for each in metric.covariates for pair in of_covariate(metric, each))
         for metric in experiment.metrics
     }
+    worth = None
+    if experiment.value and experiment.events:
+        window, order = _window_of_worth(experiment), experiment.events.order.name
+        worth = (
+            name_of(Column("", Term("sum", order, amount), window)),
+            name_of(Column("", Term("count", order), window)),
+        )
     named = tuple(replace(column, name=name) for column, name in columns.items())
-    return Needs(named, terms, covariates)
+    return Needs(named, terms, covariates, worth)
+
+
+def _window_of_worth(experiment: Experiment) -> timedelta | None:
+    """Return the window that money is counted in: that of the first metric on orders' value, else of the primary."""
+    order = experiment.events.order if experiment.events else None
+    valued = [
+        metric
+        for metric in experiment.metrics
+        if order and any(term.event == order.name and term.how == "sum" for term in metric.terms)
+    ]
+    primary = [metric for metric in experiment.metrics if metric.role == "primary"]
+    return (valued or primary or list(experiment.metrics))[0].window

@@ -285,7 +285,11 @@ class Readout:
         said = [words.intention_to_treat(self.design["control"], self.design["identity"])]
         said.append(words.windows([(each["name"], each["window"]) for each in self.design["metrics"]]))
         said += [words.welch(self.level), words.fieller(self.level)]
-        adjusted = [each for each in self.views if each.lift["decision"] in {"adjusted", "capped_adjusted"}]
+        adjusted = [
+            each
+            for each in self.views
+            if (each.lift.get("corrects") or each.lift["decision"]) in {"adjusted", "capped_adjusted"}
+        ]
         if adjusted:
             blocks = [(each, each.block or {}) for each in adjusted]
             names = list(dict.fromkeys(name for _, block in blocks for name in block.get("covariates", ())))

@@ -12,8 +12,11 @@ from toolkit import __version__
 from toolkit.design.durations import in_words
 from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Ratio
+from toolkit.stats.compliance import Exposed, Refused
+from toolkit.stats.curve import Schedule
 from toolkit.stats.estimate import Estimate, Relative
-from toolkit.stats.results import Block, Check, Lift, Measurement
+from toolkit.stats.results import Block, Check, Correction, Lift, Measurement
+from toolkit.stats.value import Money, Worth
 
 __all__ = ["as_json", "record_of"]
 
@@ -42,6 +45,9 @@ def record_of(experiment: Experiment, measurement: Measurement, *, spec_digest: 
         "checks": [_check(check) for check in measurement.checks],
         "lifts": [_lift(lift, believed=not measurement.failed) for lift in measurement.lifts],
         "verdict": {"status": measurement.verdict.status, "text": measurement.verdict.text},
+        "looks": _looks(measurement.schedule),
+        "curve": _curve(experiment, measurement.schedule),
+        "worth": [_worth(experiment, arm, each) for arm, each in measurement.worth.items()],
         "notes": list(measurement.notes),
         "design": _design(experiment),
         "provenance": {
@@ -85,13 +91,108 @@ def _lift(lift: Lift, *, believed: bool) -> dict[str, Any]:
         "adjusted": _block(lift.adjusted),
         "capped": _block(lift.capped),
         "capped_adjusted": _block(lift.capped_adjusted),
+        "skew_corrected": _block(lift.skew_corrected),
         "decision": lift.decision,
+        "corrects": lift.corrects,
+        "alpha": lift.alpha,
+        "corrected": _correction(lift.corrected),
+        "exposed": _exposed(lift.exposed),
+        "detectable": _number(lift.detectable),
         "trusted": lift.trusted and believed,
         "answer": lift.answer,
         "harm": lift.harm,
         "margin": lift.margin,
         "notes": list(lift.notes),
     }
+
+
+def _correction(correction: Correction | None) -> dict[str, Any] | None:
+    if correction is None:
+        return None
+    return {
+        "method": correction.method,
+        "members": correction.members,
+        "exploratory": correction.method == "benjamini_hochberg",
+        "p_value": _number(correction.p_value),
+        "alpha": correction.alpha,
+        "absolute": _estimate(correction.absolute),
+        "relative": _relative(correction.relative),
+    }
+
+
+def _exposed(exposed: Exposed | Refused | None) -> dict[str, Any] | None:
+    if exposed is None:
+        return None
+    if isinstance(exposed, Refused):
+        return {"value": None, "low": None, "high": None, "refused": exposed.why}
+    return {
+        "value": _number(exposed.value),
+        "low": _number(exposed.low),
+        "high": _number(exposed.high),
+        "exposed_share": _number(exposed.exposed_share),
+        "p_value": _number(exposed.p_value),
+        "method": "anderson-rubin",
+        "note": exposed.note,
+    }
+
+
+def _looks(schedule: Schedule) -> dict[str, Any]:
+    """Return which look this is, of how many, and how much of the plan has passed."""
+    number = max(len(schedule.looks), 1)
+    fraction = schedule.looks[-1].fraction if schedule.looks else 1.0
+    boundary = None if not schedule.looks else "always_on" if schedule.always_on else "planned"
+    return {"number": number, "of": schedule.total, "fraction": fraction, "boundary": boundary}
+
+
+def _curve(experiment: Experiment, schedule: Schedule) -> list[dict[str, Any]]:
+    """Return every look at every metric and arm; raw, or capped where the file caps, never adjusted."""
+    return [
+        {
+            "as_of": point.on.isoformat(),
+            "metric": metric,
+            "arm": arm,
+            "customers": {"treatment": point.customers[arm], "control": point.customers[experiment.control]},
+            "means": {
+                "treatment": _number(point.means[arm]),
+                "control": _number(point.means[experiment.control]),
+            },
+            "absolute": _estimate(point.estimate),
+            "sequential": _estimate(point.sequential) if point.sequential else None,
+            "boundary": _number(point.boundary),
+        }
+        for (metric, arm), trace in schedule.traces.items()
+        for point in trace.points
+    ]
+
+
+def _worth(experiment: Experiment, arm: str, worth: Worth) -> dict[str, Any]:
+    """Return what the offer brought in money and orders, per treated customer and in all."""
+    currency = experiment.value.currency.upper() if experiment.value else None
+    amounts = (
+        "revenue",
+        "orders",
+        "profit",
+        "total_revenue",
+        "total_orders",
+        "total_profit",
+        "returned",
+        "net_returned",
+    )
+    return {
+        "arm": arm,
+        "currency": currency,
+        "customers": worth.customers,
+        **{name: _money(getattr(worth, name)) for name in amounts},
+        "cost": _number(worth.cost),
+        "total_cost": _number(worth.total_cost),
+        "notes": list(worth.notes),
+    }
+
+
+def _money(money: Money | None) -> dict[str, float | None] | None:
+    return (
+        None if money is None else {name: _number(getattr(money, name)) for name in ("value", "low", "high")}
+    )
 
 
 def _block(block: Block | None) -> dict[str, Any] | None:

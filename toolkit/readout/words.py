@@ -101,6 +101,7 @@ ESTIMATES = {
     "adjusted": "adjusted",
     "capped": "capped",
     "capped_adjusted": "capped and adjusted",
+    "skew_corrected": "corrected for skewness",
 }
 EMPTY_INDEX = "No readout has been published yet. Make one with lift readout experiments/<key>.yml."
 

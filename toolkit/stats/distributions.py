@@ -18,6 +18,10 @@ LARGE_DF = 1e5
 """Above this, t is so close to the normal that an expansion in 1/df holds to all digits that matter."""
 
 
+FAR_OUT = 10.0
+"""Beyond it the expansion no longer holds, and the continued fraction needs few steps."""
+
+
 def ndtr(z: float) -> float:
     """Return P(Z ≤ z) of the standard normal."""
     return 0.5 * math.erfc(-z / math.sqrt(2))
@@ -48,7 +52,7 @@ def t_sf(t: float, df: float) -> float:
         return 1 - t_sf(-t, df)
     if math.isinf(df):
         return ndtr(-t)
-    if df > LARGE_DF:
+    if df > LARGE_DF and t < FAR_OUT:
         return ndtr(-_as_normal(t, df))
     return 0.5 * _beta_inc(df / 2, 0.5, df / (df + t * t), t * t / (df + t * t))
 
@@ -80,7 +84,7 @@ def t_upper(tail: float, df: float) -> float:
         # on the logarithm of the tail, where the function is nearly straight
         step = math.log(here / tail) * here / math.exp(log_density)
         t += max(min(step, 2 * t + 1), -t / 2)
-        if abs(step) <= 1e-14 * max(t, 1.0):
+        if abs(step) <= 1e-13 * max(t, 1.0):
             break
     return t
 

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
 from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Metric
 from toolkit.stats.adjust import ArmRegression, fit, outcome_of, usable
-from toolkit.stats.estimate import Group, Relative, difference, fieller
+from toolkit.stats.cells import cells_of
+from toolkit.stats.compliance import Exposed, Refused, Uptake, effect_on_exposed
+from toolkit.stats.curve import Schedule
+from toolkit.stats.distributions import ndtri
+from toolkit.stats.estimate import Estimate, Group, Relative, difference, fieller
 from toolkit.stats.moments import Moments
-from toolkit.stats.results import Block, Lift
+from toolkit.stats.multiplicity import benjamini_hochberg, holm
+from toolkit.stats.results import Block, Correction, Decision, Lift
+from toolkit.stats.skew import FEWEST_ABOVE, FEWEST_CONVERTERS, corrected, corrected_relative, distrust
 
-__all__ = ["FEWEST_CONVERTERS", "Cap", "Readings", "lifts_of", "regressions_of"]
+__all__ = ["Cap", "Readings", "lifts_of", "regressions_of"]
 
-FEWEST_CONVERTERS = 10
-"""With fewer customers in an arm who did anything at all, no interval is to be trusted."""
+POWER = 0.8
+"""The smallest detectable effect is found in this share of such experiments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """A pooled quantile above which a customer counts as that value."""
+    """A pooled quantile above which a customer counts as that value.
+
+    `covariates` are the metric's look-back columns, capped at the same quantile of their own: column → (capped
+    column, value).
+    """
 
     quantile: float
     value: float
     above: int
+    covariates: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,8 @@ class Readings:
         breakdowns: (breakdown, level) → arm → moments of `columns`.
         breakdowns_active: (breakdown, level) → arm → column → customers for whom it is not zero.
         largest: arm → column of a value → its largest value, and customers above zero.
+        worth: the columns of revenue and orders per customer, where they were asked for.
+        exposed: arm → customers exposed, and per column the sum over them; None where exposures are not kept.
     """
 
     customers: Mapping[str, int]
@@ -58,6 +73,8 @@ class Readings:
     breakdowns: Mapping[tuple[str, str], Mapping[str, Moments]] = field(default_factory=dict)
     breakdowns_active: Mapping[tuple[str, str], Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     largest: Mapping[str, Mapping[str, tuple[float, int]]] = field(default_factory=dict)
+    worth: tuple[str, str] | None = None
+    exposed: Mapping[str, tuple[int, Mapping[str, float]]] | None = None
 
     def of(self, arm: str, columns: Sequence[str]) -> Moments:
         """Return the arm's moments of `columns` alone, in their order."""
@@ -92,31 +109,95 @@ def regressions_of(
     return found
 
 
-def lifts_of(experiment: Experiment, readings: Readings) -> list[Lift]:
-    """Return every metric's lift of every arm against the control, then the breakdowns' raw lifts."""
+def lifts_of(experiment: Experiment, readings: Readings, schedule: Schedule | None = None) -> list[Lift]:
+    """Return every metric's lift of every arm against the control, then the breakdowns' raw lifts.
+
+    With a `schedule` of looks, intervals and p-values are those that hold at all looks together.
+    """
     fits = {key: regression for key, (_, regression) in regressions_of(experiment, readings).items()}
-    lifts = [
-        _lift(experiment, readings, metric, arm, fits)
+    looks = schedule or Schedule.single()
+    found = [
+        _lift(experiment, readings, metric, arm, fits, looks)
         for metric in experiment.metrics
         for arm in experiment.treatments
     ]
-    for (breakdown, level), moments in readings.breakdowns.items():
+    if experiment.analysis.correction == "holm":
+        found = _in_family(
+            found, experiment.analysis.alpha, "holm", lambda lift: lift.lift.role == "secondary"
+        )
+    parts = [
+        each
+        for breakdown in experiment.analysis.breakdowns
+        for each in _broken_down(experiment, readings, breakdown, looks)
+    ]
+    parts = _in_family(parts, experiment.analysis.alpha, "benjamini_hochberg", lambda _: True)
+    return [each.lift for each in (*found, *parts)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Worked:
+    """A lift, and how to compute its deciding interval at another alpha."""
+
+    lift: Lift
+    interval: Callable[[float], tuple[Estimate, Relative]] | None
+
+
+def _broken_down(
+    experiment: Experiment, readings: Readings, breakdown: str, looks: Schedule
+) -> list[_Worked]:
+    """Return the lifts within a breakdown's levels; small ones are merged, or hidden (`cells_of`)."""
+    levels = {level: moments for (name, level), moments in readings.breakdowns.items() if name == breakdown}
+    counts = {level: {arm: each.n for arm, each in moments.items()} for level, moments in levels.items()}
+    cells = cells_of(counts)
+    width = len(readings.columns)
+    out = []
+    for shown in sorted({level for level in cells.shown.values() if level is not None}):
+        parts = [level for level, as_what in cells.shown.items() if as_what == shown]
+        moments = {}
+        active: dict[str, dict[str, int]] = {}
+        for arm in experiment.arms:
+            moments[arm] = sum(
+                (levels[level].get(arm, Moments.none(width)) for level in parts), Moments.none(width)
+            )
+            counted = [readings.breakdowns_active[breakdown, level].get(arm, {}) for level in parts]
+            active[arm] = {name: sum(each.get(name, 0) for each in counted) for name in {*chain(*counted)}}
         here = replace(
             readings,
-            moments={arm: moments.get(arm, Moments.none(len(readings.columns))) for arm in experiment.arms},
-            customers={arm: moments[arm].n if arm in moments else 0 for arm in experiment.arms},
-            active={
-                arm: readings.breakdowns_active[breakdown, level].get(arm, {}) for arm in experiment.arms
-            },
+            moments=moments,
+            customers={arm: each.n for arm, each in moments.items()},
+            active=active,
             caps={},
             covariates={metric.name: () for metric in experiment.metrics},
+            exposed=None,
         )
-        lifts += [
-            replace(_lift(experiment, here, metric, arm, {}), breakdown=breakdown, level=level)
-            for metric in experiment.metrics
-            for arm in experiment.treatments
-        ]
-    return lifts
+        for metric in experiment.metrics:
+            for arm in experiment.treatments:
+                worked = _lift(experiment, here, metric, arm, {}, looks)
+                lift = replace(
+                    worked.lift, breakdown=breakdown, level=shown, notes=(*worked.lift.notes, *cells.notes)
+                )
+                out.append(replace(worked, lift=lift))
+    return out
+
+
+def _in_family(
+    found: Sequence[_Worked], alpha: float, method: str, member: Callable[[_Worked], bool]
+) -> list[_Worked]:
+    """Return the lifts with the members of the family corrected together."""
+    places = [at for at, each in enumerate(found) if member(each) and each.interval and each.lift.decided]
+    if not places:
+        return list(found)
+    p_values = [found[at].lift.decided.p_value for at in places]  # type: ignore[union-attr]
+    adjust = holm if method == "holm" else benjamini_hochberg
+    out = list(found)
+    for at, adjusted in zip(places, adjust(p_values, alpha), strict=True):
+        worked = found[at]
+        if adjusted.alpha is None or worked.interval is None:
+            continue
+        estimate, relative = worked.interval(adjusted.alpha)
+        correction = Correction(method, len(places), adjusted.p_value, adjusted.alpha, estimate, relative)
+        out[at] = replace(worked, lift=replace(worked.lift, corrected=correction))
+    return out
 
 
 def _lift(
@@ -125,44 +206,55 @@ def _lift(
     metric: Metric,
     arm: str,
     fits: Mapping[tuple[str, str, str], ArmRegression],
-) -> Lift:
+    looks: Schedule,
+) -> _Worked:
     alpha, control = experiment.analysis.alpha, experiment.control
     names = (arm, control)
-    terms = readings.terms[metric.name]
+    level = looks.nominal(metric.name, arm, alpha)
     blocks: dict[str, Block] = {}
+    groups_of: dict[str, tuple[Group, Group]] = {}
     notes: list[str] = []
     means: dict[str, float | None] = {arm: None, control: None}
     for plain, adjusted, columns in _ways(metric, readings):
-        groups = {name: _group(readings.of(name, columns), len(columns)) for name in names}
-        treated, held = groups[arm], groups[control]
+        found = {name: _group(readings, metric, name, columns) for name in names}
+        treated, held = found[arm], found[control]
         if plain == "raw":
-            means = {name: group.mean if group else None for name, group in groups.items()}
+            means = {name: group.mean if group else None for name, group in found.items()}
         if treated is None or held is None:
-            notes += [_why_not(readings, name) for name in names if groups[name] is None]
+            notes += [_why_not(readings, name) for name in names if found[name] is None]
             continue
-        cap = readings.caps[metric.name] if plain == "capped" else None
-        estimate = difference(treated, held, alpha)
+        groups_of[plain] = treated, held
+        cap = readings.caps.get(metric.name) if plain == "capped" else None
+        estimate, relative = _interval(plain, treated, held, level)
         blocks[plain] = Block(
             estimate,
-            fieller(treated, held, alpha),
-            estimate.p_value,
+            relative,
+            looks.p_value(metric.name, arm, estimate.p_value),
             cap=cap.value if cap else None,
             capped_customers=cap.above if cap else None,
         )
         key = (adjusted, metric.name)
         if all((*key, name) in fits and (*key, name) in readings.hc2 for name in names):
             treated, held = (fits[*key, name].group(*readings.hc2[*key, name]) for name in names)
+            groups_of[adjusted] = treated, held
             blocks[adjusted], said = _adjusted(
-                experiment, readings, metric, columns, treated, held, blocks[plain]
+                experiment,
+                readings,
+                metric,
+                columns,
+                _interval(adjusted, treated, held, level),
+                blocks[plain],
             )
+            p_value = looks.p_value(metric.name, arm, blocks[adjusted].p_value)
+            blocks[adjusted] = replace(blocks[adjusted], p_value=p_value)
             notes += said
         elif readings.covariates[metric.name]:
             _, _, dropped = _covariates(experiment, readings, metric, columns)
             notes.append("not adjusted: " + "; ".join(dropped or ["an arm has too few customers for it"]))
-    decision = next(
+    decision: Decision = next(
         name for name in ("capped_adjusted", "capped", "adjusted", "raw") if name in blocks or name == "raw"
     )
-    converters = {name: min(readings.active[name].get(term, 0) for term in terms[:1]) for name in names}
+    converters = {name: readings.active[name].get(readings.terms[metric.name][-1], 0) for name in names}
     lift = Lift(
         metric.name,
         metric.kind,
@@ -176,12 +268,149 @@ def _lift(
         blocks.get("adjusted"),
         blocks.get("capped"),
         blocks.get("capped_adjusted"),
-        decision,
+        decision=decision,
+        alpha=level,
         notes=tuple(dict.fromkeys(notes)),
         harm=metric.harm,
         margin=metric.margin,
+        exposed=_on_exposed(readings, metric, arm, control, level),
     )
-    return _guarded(_trusted(lift))
+    if decision not in groups_of:
+        return _Worked(replace(lift, trusted=False), None)
+    judged = _judge(experiment, readings, metric, names, decision, groups_of, converters)
+    treated, held = groups_of[judged.block]
+    if judged.corrected:
+        estimate, relative = _interval("skew_corrected", treated, held, level)
+        p_value = looks.p_value(metric.name, arm, estimate.p_value)
+        block = replace(blocks[judged.block], absolute=estimate, relative=relative, p_value=p_value)
+        lift = replace(lift, skew_corrected=block, decision="skew_corrected", corrects=judged.block)
+    else:
+        lift = replace(lift, decision=judged.block)
+    decision = lift.decision
+    lift = replace(lift, trusted=judged.trusted, notes=(*lift.notes, *judged.notes))
+    detectable = (-ndtri(level / 2) - ndtri(1 - POWER)) * math.sqrt(treated.variance + held.variance)
+    lift = _guarded(replace(lift, detectable=detectable or None))
+
+    def interval(overall: float) -> tuple[Estimate, Relative]:
+        return _interval(decision, treated, held, looks.nominal(metric.name, arm, overall))
+
+    return _Worked(lift, interval)
+
+
+def _interval(block: str, treated: Group, held: Group, alpha: float) -> tuple[Estimate, Relative]:
+    """Return the block's difference and relative lift with intervals at level 1 − alpha.
+
+    As measured: Welch and Fieller. Adjusted: normal and Fieller. Capped, or skew-corrected: `skew.py`.
+    """
+    if block not in {"raw", "adjusted"} and treated.third is not None and held.third is not None:
+        return corrected(treated, held, alpha), corrected_relative(treated, held, alpha)
+    estimate = difference(treated, held, alpha, normal=block == "adjusted")
+    none = block == "adjusted" and held.mean <= 0 and treated.mean <= 0
+    return estimate, Relative(None, None, None) if none else fieller(treated, held, alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Which block decides, whether corrected for skewness, and whether it is to be trusted."""
+
+    block: Decision
+    corrected: bool
+    trusted: bool
+    notes: tuple[str, ...]
+
+
+def _judge(
+    experiment: Experiment,
+    readings: Readings,
+    metric: Metric,
+    names: tuple[str, str],
+    planned: Decision,
+    groups: Mapping[str, tuple[Group, Group]],
+    converters: Mapping[str, int],
+) -> _Judged:
+    """Return the block that decides: the planned one, or what of it can be trusted.
+
+    What is asked depends on the numbers' shape over both arms, on covariates and on sizes, hardly on the
+    difference: choosing does not select. Where the planned block is not to be trusted as it stands, a share or a
+    mean is corrected for skewness; where it is the adjustment that cannot be trusted, the unadjusted one decides.
+    """
+    plain: dict[str, Decision] = {"adjusted": "raw", "capped_adjusted": "capped"}
+    first: str | None = None
+    for block in (planned, plain.get(planned, planned)):
+        if block not in groups:
+            continue
+        for mend in (False, True):
+            if mend and (metric.kind == "ratio" or block.startswith("capped")):
+                continue
+            why = _distrust(experiment, readings, metric, names, block, groups[block], converters, mend=mend)
+            if why is None:
+                left = (f"the unadjusted numbers decide: {first}",) if block != planned and first else ()
+                return _Judged(block, mend, trusted=True, notes=left)
+            first = first or why
+    return _Judged(planned, corrected=False, trusted=False, notes=(first,) if first else ())
+
+
+def _distrust(
+    experiment: Experiment,
+    readings: Readings,
+    metric: Metric,
+    names: tuple[str, str],
+    decision: str,
+    groups: tuple[Group, Group],
+    converters: Mapping[str, int],
+    *,
+    mend: bool = False,
+) -> str | None:
+    """Return why the deciding interval is not to be trusted, None where it is; with `mend`, once corrected."""
+    few = {arm: n for arm, n in converters.items() if n < FEWEST_CONVERTERS}
+    if few:
+        said = " and ".join(f"{n} customer{'' if n == 1 else 's'} in {arm}" for arm, n in few.items())
+        return f"rests on {said} who did it; at least {FEWEST_CONVERTERS} are needed to trust it"
+    capped = decision.startswith("capped")
+    cap = readings.caps.get(metric.name)
+    covariates: list[tuple[Group, Group]] = []
+    if decision.endswith("adjusted"):
+        terms = (f"c_{metric.name}",) if capped else readings.terms[metric.name]
+        columns, kept, _ = _covariates(experiment, readings, metric, terms)
+        for place in kept:
+            both = [_mean_of(readings, name, columns[place]) for name in names]
+            covariates.append((both[0], both[1]))
+    return distrust(
+        *groups,
+        [converters[name] for name in names],
+        skew_corrected=capped or mend,
+        bounded=metric.kind == "conversion" or bool(capped and cap and cap.above >= FEWEST_ABOVE),
+        covariates=covariates,
+    )
+
+
+def _on_exposed(
+    readings: Readings, metric: Metric, arm: str, control: str, alpha: float
+) -> Exposed | Refused | None:
+    """Return the effect on those exposed, where exposures are kept; means only, as measured."""
+    if readings.exposed is None or metric.kind == "ratio":
+        return None
+    (column,) = readings.terms[metric.name]
+    at = readings.columns.index(column)
+    uptakes = []
+    for name in (arm, control):
+        moments, (count, sums) = readings.moments[name], readings.exposed[name]
+        n = moments.n
+        if n < 2:
+            return Refused(f"{name} has too few customers")
+        mean, share = float(moments.mean[at]), count / n
+        products = (sums.get(column, 0.0) - n * mean * share) / (n - 1) / n
+        uptakes.append(
+            Uptake(
+                n,
+                mean,
+                share,
+                float(moments.products[at, at]) / (n - 1) / n,
+                n * share * (1 - share) / (n - 1) / n,
+                products,
+            )
+        )
+    return effect_on_exposed(uptakes[0], uptakes[1], alpha)
 
 
 def _ways(metric: Metric, readings: Readings) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -193,13 +422,29 @@ def _ways(metric: Metric, readings: Readings) -> list[tuple[str, str, tuple[str,
     return ways
 
 
-def _group(moments: Moments, terms: int) -> Group | None:
+def _group(readings: Readings, metric: Metric, arm: str, columns: Sequence[str]) -> Group | None:
+    moments = readings.of(arm, columns)
     if moments.n < 2:
         return None
-    outcome = outcome_of(moments, terms)
+    outcome = outcome_of(moments, len(columns))
     if outcome is None:
         return None
-    return Group(moments.n, outcome.value, moments.variance_of(outcome.weights) / moments.n)
+    if len(columns) == 1:
+        cubes = float(moments.cubes[0])
+    else:  # the shape of numerator − pooled ratio · denominator, in units of the denominator's mean
+        shape = readings.of(arm, (f"r_{metric.name}",))
+        cubes = float(shape.cubes[0]) / float(moments.mean[1]) ** 3
+    return Group(
+        moments.n, outcome.value, moments.variance_of(outcome.weights) / moments.n, cubes / moments.n**3
+    )
+
+
+def _mean_of(readings: Readings, arm: str, column: str) -> Group:
+    moments = readings.of(arm, (column,))
+    n = moments.n
+    return Group(
+        n, float(moments.mean[0]), float(moments.covariance[0, 0]) / n, float(moments.cubes[0]) / n**3
+    )
 
 
 def _why_not(readings: Readings, arm: str) -> str:
@@ -209,11 +454,21 @@ def _why_not(readings: Readings, arm: str) -> str:
     return f"{arm} has a denominator of zero: there is no ratio"
 
 
+def _pairs(readings: Readings, metric: Metric, terms: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (covariate, column) pairs; a capped outcome is adjusted by its look-back capped likewise."""
+    cap = readings.caps.get(metric.name)
+    capped = cap.covariates if cap and terms[0].startswith("c_") else {}
+    return [
+        (name, capped[column][0] if column in capped else column)
+        for name, column in readings.covariates[metric.name]
+    ]
+
+
 def _covariates(
     experiment: Experiment, readings: Readings, metric: Metric, terms: Sequence[str]
 ) -> tuple[tuple[str, ...], list[int], list[str]]:
     """Return columns (terms first), the places of usable covariates, and what was left out and why."""
-    pairs = readings.covariates[metric.name]
+    pairs = _pairs(readings, metric, terms)
     columns = (*terms, *(column for _, column in pairs))
     places = list(range(len(terms), len(columns)))
     kept = usable(_pooled(readings, columns), places)
@@ -232,14 +487,12 @@ def _adjusted(
     readings: Readings,
     metric: Metric,
     terms: Sequence[str],
-    treated: Group,
-    held: Group,
+    interval: tuple[Estimate, Relative],
     plain: Block,
 ) -> tuple[Block, list[str]]:
-    alpha = experiment.analysis.alpha
-    estimate = difference(treated, held, alpha, normal=True)
+    estimate, relative = interval
     _, kept, dropped = _covariates(experiment, readings, metric, terms)
-    pairs = readings.covariates[metric.name]
+    pairs = _pairs(readings, metric, terms)
     names = tuple(dict.fromkeys(pairs[place - len(terms)][0] for place in kept))
     reduction = 1 - (estimate.se / plain.absolute.se) ** 2 if plain.absolute.se else None
     notes = [f"left out of the adjustment: {each}" for each in dropped]
@@ -247,9 +500,6 @@ def _adjusted(
         notes.append(
             f"the adjustment widened the interval by {np.sqrt(1 - reduction) - 1:.1%}; it was planned, so it stands"
         )
-    relative = (
-        fieller(treated, held, alpha) if held.mean > 0 or treated.mean > 0 else Relative(None, None, None)
-    )
     return Block(
         estimate, relative, estimate.p_value, names, reduction, plain.cap, plain.capped_customers
     ), notes
@@ -265,23 +515,6 @@ def _pooled(readings: Readings, columns: Sequence[str]) -> Moments:
 def _select(moments: Moments, places: list[int]) -> Moments:
     return Moments(
         moments.n, moments.mean[places], moments.products[np.ix_(places, places)], moments.cubes[places]
-    )
-
-
-def _trusted(lift: Lift) -> Lift:
-    if lift.raw is None:
-        return replace(lift, trusted=False)
-    few = {arm: n for arm, n in lift.converters.items() if n < FEWEST_CONVERTERS}
-    if not few:
-        return lift
-    said = " and ".join(f"{n} customer{'' if n == 1 else 's'} in {arm}" for arm, n in few.items())
-    return replace(
-        lift,
-        trusted=False,
-        notes=(
-            *lift.notes,
-            f"rests on {said} who did it; at least {FEWEST_CONVERTERS} are needed to trust it",
-        ),
     )
 
 

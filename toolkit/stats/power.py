@@ -1,4 +1,4 @@
-"""Power: which effects an experiment of a size can find, how long that takes, and what it costs.
+"""Power: which effects an experiment of a size can find, and which size finds an effect.
 
 Sizes are customers, effects are differences of means in the metric's unit, variances are of one customer's
 number. Two tests are planned for: `z`, the normal approximation, and `t`, Student's.
@@ -13,29 +13,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.random import Generator
 
 from toolkit.stats.adjust import outcome_of, usable
 from toolkit.stats.distributions import ndtr, ndtri, t_upper
-from toolkit.stats.estimate import Group, difference
-from toolkit.stats.moments import Moments, Vector
+from toolkit.stats.moments import Moments
 
 __all__ = [
     "Curve",
-    "Simulated",
-    "Weeks",
     "cohens_h",
-    "cost_of_holdout",
     "curve_of",
     "customers_needed",
-    "planned_variance",
     "power_of",
     "share_explained",
-    "simulated_power",
     "smallest_conversion_effect",
     "smallest_effect",
     "variance_per_customer",
-    "weeks_needed",
 ]
 
 Test = Literal["z", "t"]
@@ -52,44 +44,6 @@ class Curve:
 
     shares: tuple[float, ...]
     effects: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Weeks:
-    """How long an experiment has to run.
-
-    Attributes:
-        customers: customers needed in all; None where nothing says how many.
-        pace: customers enrolled per week, the mean of the weeks given.
-        enrolment: weeks of enrolment; None where nobody enrols or `customers` is None.
-        total: weeks until the last customer's window has closed; None likewise.
-        text: the same as a sentence, without a full stop.
-    """
-
-    customers: int | None
-    pace: float
-    enrolment: int | None
-    total: int | None
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Simulated:
-    """Power found by simulation.
-
-    Attributes:
-        power: share of simulated experiments that rejected equal means.
-        low: lower end of its exact binomial 95 % interval (Clopper & Pearson 1934).
-        high: upper end.
-        wrong: share of simulated experiments that rejected, and in the wrong direction.
-        runs: simulated experiments.
-    """
-
-    power: float
-    low: float
-    high: float
-    wrong: float
-    runs: int
 
 
 def power_of(
@@ -265,130 +219,6 @@ def share_explained(moments: Moments, terms: int, covariates: Sequence[int]) -> 
     across = (moments.covariance @ outcome.weights)[kept]
     explained = float(across @ np.linalg.solve(moments.covariance[np.ix_(kept, kept)], across)) / variance
     return max(0.0, 1 - (1 - explained) * (moments.n - 1) / (moments.n - 1 - len(kept)))
-
-
-def planned_variance(variance: float, *, explained: float = 0.0, inflation: float = 1.0) -> float:
-    """Return variance · (1 − explained) · inflation, to be used wherever a variance is asked for.
-
-    `explained` is the covariates' R² (Deng et al. 2013). `inflation` is how many times the customers of a
-    single look a sequential plan needs (Jennison & Turnbull 2000, section 2.3): 1.028 for O'Brien and Fleming's
-    five looks at alpha 5 % and power 80 %.
-
-    Raises:
-        ValueError: `explained` is not within 0 to 1, or `inflation` below 1.
-    """
-    if not 0 <= explained < 1 or inflation < 1:
-        raise ValueError(f"explained {explained} must lie within 0 to 1, inflation {inflation} not below 1")
-    return variance * (1 - explained) * inflation
-
-
-def weeks_needed(
-    enrolled: Sequence[float],
-    mean: float,
-    variance: float,
-    share_held: float,
-    *,
-    relative: float,
-    window_days: float = 0.0,
-    waiting: int = 0,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    treated_variance: float | None = None,
-) -> Weeks:
-    """Return how many weeks find a `relative` effect on `mean`, at the pace of the weeks in `enrolled`.
-
-    `enrolled` has customers per week of the cohort's own history, of which the mean is taken to go on; `waiting`
-    are those who enrol on the first day. `variance` is `planned_variance`'s. The last week's customers still
-    need their window of `window_days` to close.
-
-    Raises:
-        ValueError: no weeks are given, or as `customers_needed`.
-    """
-    if not enrolled:
-        raise ValueError("at least one week of enrolment is needed to know the pace")
-    pace = math.fsum(enrolled) / len(enrolled)
-    if mean == 0 or variance <= 0:
-        return Weeks(None, pace, None, None, "nobody did it so far, so there is nothing to plan with")
-    effect = relative * mean
-    customers = customers_needed(
-        effect, variance, share_held, alpha=alpha, power=power, treated_variance=treated_variance
-    )
-    asked = f"{customers:,} customers are needed to find {relative:+.1%}".replace("-", "−")
-    missing = max(customers - waiting, 0)
-    if missing and pace <= 0:
-        return Weeks(customers, pace, None, None, f"{asked}, and nobody enrolled in the weeks given")
-    enrolment = math.ceil(missing / pace) if missing else 0
-    total = math.ceil(enrolment + window_days / 7)
-    how = f"{enrolment} weeks of enrolment at {pace:,.0f} a week" if missing else "all enrol on the first day"
-    return Weeks(customers, pace, enrolment, total, f"{asked}: {how}, {total} weeks with the window")
-
-
-def cost_of_holdout(customers_per_week: float, share_held: float, mean: float, lift: float) -> float:
-    """Return the money forgone per week by holding out `share_held` of those who enrol.
-
-    `mean` is money per customer without the offer over the metric's window, `lift` the relative effect that is
-    assumed: what is not known yet, so say it beside the number.
-    """
-    return customers_per_week * share_held * mean * lift
-
-
-def simulated_power(
-    amounts: Vector,
-    silent: int,
-    treated: int,
-    held: int,
-    *,
-    relative: float,
-    effect: Literal["more", "larger"],
-    rng: Generator,
-    runs: int = 2000,
-    alpha: float = 0.05,
-    p_value: Callable[[Moments, Moments], float | None] | None = None,
-) -> Simulated:
-    """Return the power for a cohort like its own history, where the normal formulas do not hold.
-
-    `amounts` has the numbers of past customers that are not zero, shape (k,), and `silent` counts the zeros. Each
-    run draws both arms from them with replacement; the treated arm's mean is 1 + `relative` times the control's,
-    by `more` customers with an amount or by `larger` amounts. `p_value` is the test, of (treated, control), each
-    the moments of one column; Welch's where None is given. A test without an answer has not rejected. Cost
-    follows runs times customers with an amount.
-
-    Raises:
-        ValueError: there are no amounts, or the effect asks for more customers with an amount than customers.
-    """
-    amounts = np.asarray(amounts, dtype=float)
-    share = len(amounts) / (len(amounts) + silent) if len(amounts) else 0.0
-    raised = share * (1 + relative) if effect == "more" else share
-    if not share > 0 or not 0 <= raised <= 1:
-        raise ValueError(f"{share:.2%} of customers have an amount; {relative:+.0%} of that cannot be drawn")
-    scale = 1.0 if effect == "more" else 1 + relative
-    test = p_value or (lambda one, other: _welch(one, other, alpha))
-    rejected = wrong = 0
-    for _ in range(runs):
-        one = _drawn(amounts * scale, raised, treated, rng)
-        other = _drawn(amounts, share, held, rng)
-        found = test(one, other)
-        if found is not None and found < alpha:
-            rejected += 1
-            wrong += int((one.mean[0] - other.mean[0]) * relative < 0)
-    from scipy.special import betaincinv  # slow to load, and seldom asked for
-
-    low = float(betaincinv(rejected, runs - rejected + 1, 0.025)) if rejected else 0.0
-    high = float(betaincinv(rejected + 1, runs - rejected, 0.975)) if rejected < runs else 1.0
-    return Simulated(rejected / runs, low, high, wrong / runs, runs)
-
-
-def _drawn(amounts: Vector, share: float, customers: int, rng: Generator) -> Moments:
-    drawn = rng.choice(amounts, rng.binomial(customers, share))
-    return Moments.of(drawn[:, None]).with_silent(customers)
-
-
-def _welch(treated: Moments, control: Moments, alpha: float) -> float | None:
-    groups = [
-        Group(each.n, float(each.mean[0]), float(each.covariance[0, 0]) / each.n)
-        for each in (treated, control)
-    ]
-    return difference(groups[0], groups[1], alpha).p_value
 
 
 def _rejects(shift: float, df: float | None, alpha: float) -> float:

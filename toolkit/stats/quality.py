@@ -5,7 +5,7 @@ Every check passes, warns, fails or is skipped, with a sentence. A failed one wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -37,16 +37,24 @@ STALE = (timedelta(days=2), timedelta(days=7))
 OUTLIER_SHARE = 0.2
 
 
-def sample_ratio(customers: Mapping[str, int], shares: Mapping[str, float]) -> Check:
+def sample_ratio(
+    customers: Mapping[str, int], shares: Mapping[str, float], looks: Sequence[Mapping[str, int]] = ()
+) -> Check:
     """Ask whether the arms have the sizes planned: Pearson's chi-squared test of goodness of fit.
 
-    Warns below 0.01 and fails below 0.001 (Fabijan et al. 2019, on sample ratio mismatch).
+    Where it is asked at every one of several `looks` (customers until each of them), a test martingale that holds
+    at all of them together (`ratio_monitor.py`). Warns below 0.01 and fails below 0.001 (Fabijan et al. 2019, on
+    sample ratio mismatch).
     """
     total = sum(customers.values())
     if total < 50:
         return Check("sample_ratio", "skip", f"{total} customers are too few to tell")
     statistic = sum((customers[arm] - total * share) ** 2 / (total * share) for arm, share in shares.items())
     p_value = chi2_sf(len(shares) - 1, statistic)
+    if len({sum(each.values()) for each in looks} - {0}) > 1:
+        from toolkit.stats.ratio_monitor import monitor_ratio
+
+        p_value = monitor_ratio(looks, shares).p_values[-1]
     status = _status(p_value, SAMPLE_RATIO)
     seen = ", ".join(
         f"{arm} {customers[arm] / total:.2%} (planned {share:.2%})" for arm, share in shares.items()
@@ -164,18 +172,21 @@ def freshness(through: datetime | None, needed: datetime) -> Check:
     return Check("freshness", status, said)
 
 
-def assignment_before_outcome(before: Mapping[str, int], first: Mapping[str, int], *, rolling: bool) -> Check:
+def assignment_before_outcome(
+    before: Mapping[str, int], first: Mapping[str, int], customers: Mapping[str, int], *, rolling: bool
+) -> Check:
     """Ask whether customers were assigned before the outcomes they are counted by.
 
     `first` has, per arm, the customers with an outcome since the experiment's first assignment, `before` those
     among them whose first one came before their own assignment. Where the arms differ in that, outcomes
-    decided arms. With rolling entry some customers order, and qualify later: only a difference counts.
+    decided arms: `before` is compared as a share of all `customers` assigned, which no effect can change. With
+    rolling entry some customers order, and qualify later: only a difference counts.
     """
     total, early = sum(first.values()), sum(before.values())
     if not total:
         return Check("assignment_before_outcome", "skip", "no outcomes since the first assignment")
     share = early / total
-    p_value = _homogeneity(first, before) if early else None
+    p_value = _homogeneity(customers, before) if early else None
     status: Status = "pass" if p_value is None else _status(p_value, UNEQUAL)
     if share > (0.95 if rolling else 0.05):
         status = "fail"

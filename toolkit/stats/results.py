@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal
 
+from toolkit.stats.compliance import Exposed, Refused
+from toolkit.stats.curve import Schedule
 from toolkit.stats.estimate import Estimate, Relative
+from toolkit.stats.value import Worth
 
-__all__ = ["Block", "Check", "Lift", "Measurement", "Verdict"]
+__all__ = ["Block", "Check", "Correction", "Decision", "Lift", "Measurement", "Verdict"]
 
 Status = Literal["pass", "warn", "fail", "skip"]
+Decision = Literal["raw", "adjusted", "capped", "capped_adjusted", "skew_corrected"]
 VerdictStatus = Literal["incremental", "no_harm", "inconclusive", "harm", "not_readable", "provisional"]
 
 
@@ -38,11 +42,30 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What a family of `members` questions makes of one of them: p-value and interval that agree with each other.
+
+    The interval is at level 1 − alpha, so that it excludes zero exactly where `p_value` is below the family's alpha.
+    """
+
+    method: str
+    members: int
+    p_value: float | None
+    alpha: float
+    absolute: Estimate
+    relative: Relative
+
+
+@dataclass(frozen=True, slots=True)
 class Lift:
     """What a metric's difference between an arm and the control is, in every way it was estimated.
 
-    `decision` names the block that counts. Where there is nothing to compute from, the blocks are None and
-    `notes` say why. `answer` is a guardrail's: `safe` (no harm beyond the margin), `harm` or `unclear`.
+    `decision` names the block that counts; `skew_corrected` is there where the block that was planned
+    (`corrects`) could not be trusted without a correction for skewness. Where there is nothing to compute from, the blocks are None and
+    `notes` say why. `alpha` is the level that the blocks' intervals are at: the experiment's, or at a weekly look
+    that of its boundary. `corrected` is what the family makes of the deciding block, `exposed` the effect on those
+    exposed, `detectable` the smallest effect that 8 of 10 such looks would find. `answer` is a guardrail's: `safe`
+    (no harm beyond the margin), `harm` or `unclear`.
     """
 
     metric: str
@@ -57,8 +80,14 @@ class Lift:
     adjusted: Block | None = None
     capped: Block | None = None
     capped_adjusted: Block | None = None
-    decision: Literal["raw", "adjusted", "capped", "capped_adjusted"] = "raw"
+    skew_corrected: Block | None = None
+    decision: Decision = "raw"
+    corrects: Decision | None = None
     trusted: bool = True
+    alpha: float = 0.05
+    corrected: Correction | None = None
+    exposed: Exposed | Refused | None = None
+    detectable: float | None = None
     notes: tuple[str, ...] = ()
     breakdown: str | None = None
     level: str | None = None
@@ -99,6 +128,8 @@ class Measurement:
         shares: arm → share planned.
         customers: arm → customers assigned.
         data_through: how far the data is known to reach; None where outcomes carry no instants.
+        schedule: which look this is, and what all looks until now said.
+        worth: arm → incremental orders, revenue, profit and the return on the offer.
     """
 
     experiment: str
@@ -112,6 +143,8 @@ class Measurement:
     notes: tuple[str, ...] = ()
     tables: dict[str, int] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    schedule: Schedule = field(default_factory=Schedule.single)
+    worth: dict[str, Worth] = field(default_factory=dict)
 
     @property
     def failed(self) -> tuple[Check, ...]:

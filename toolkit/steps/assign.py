@@ -11,7 +11,15 @@ from toolkit.design.parse import parse_experiment
 from toolkit.errors import SpecError, ToolkitError
 from toolkit.lake.cohort import attributes_wanted
 from toolkit.lake.engine import connect
-from toolkit.lake.enrol import Enrolment, MatchReport, enrol, find_new, refuse_redraw, report_matches
+from toolkit.lake.enrol import (
+    Enrolment,
+    MatchReport,
+    count_assigned,
+    enrol,
+    find_new,
+    refuse_redraw,
+    report_matches,
+)
 from toolkit.steps.cohort import identifier_of, load_cohort, open_customerio
 from toolkit.steps.workspace import Spec, Workspace
 
@@ -43,24 +51,20 @@ def assign(
         raise SpecError(
             f"{spec.path}: assignment: `source: files` means that someone else assigns; there is nothing to do here"
         )
-    refuse_redraw(workspace.lake, experiment, spec.path)
-    if now < experiment.starts_at:
-        return Assigned(None, None, f"enrolment starts on {experiment.start}")
-    if now > experiment.ends_at:
-        return Assigned(None, None, f"enrolment ended on {experiment.end}")
-    cohort = experiment.cohort
-    if (
-        cohort
-        and cohort.entry == "snapshot"
-        and workspace.lake.files("assignments", experiment=experiment.key)
-    ):
-        rows = workspace.lake.read("assignments", ["experiment"], experiment=experiment.key)
-        if rows.num_rows:
-            return Assigned(None, None, f"the snapshot of {rows.num_rows:,} customers was taken before")
     with connect() as con:
+        refuse_redraw(con, workspace.lake, experiment, spec.path)
+        if now < experiment.starts_at:
+            return Assigned(None, None, f"enrolment starts on {experiment.start}")
+        if now > experiment.ends_at:
+            return Assigned(None, None, f"enrolment ended on {experiment.end}")
+        cohort = experiment.cohort
+        if cohort and cohort.entry == "snapshot":
+            taken = count_assigned(con, workspace.lake, experiment.key)
+            if taken:
+                return Assigned(None, None, f"the snapshot of {taken:,} customers was taken before")
         load_cohort(con, workspace, spec)
         matches = report_matches(con)
-        counts = find_new(con, workspace.lake, experiment, rivals_of(spec))
+        counts = find_new(con, workspace.lake, experiment, rivals_of(spec), matches.with_key)
         attributes = None
         if cohort and cohort.source == "customerio" and attributes_wanted(experiment):
             fresh = [str(row[0]) for row in con.rows("SELECT id FROM fresh WHERE NOT held ORDER BY id")]

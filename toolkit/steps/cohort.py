@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from toolkit.clients import CustomerIO, Identifiers
 from toolkit.design.experiment import Experiment
 from toolkit.errors import SpecError
 from toolkit.lake.cohort import qualify
 from toolkit.lake.engine import Engine
 from toolkit.steps.workspace import Spec, Workspace
+
+if TYPE_CHECKING:
+    from toolkit.clients import CustomerIO, Identifiers
 
 __all__ = ["identifier_of", "load_cohort", "open_customerio"]
 
@@ -23,6 +24,8 @@ def open_customerio(workspace: Workspace) -> CustomerIO:
     Raises:
         SettingsError: the key is not set.
     """
+    from toolkit.clients import CustomerIO
+
     settings = workspace.settings
     return CustomerIO(settings.secret("customerio_app_api_key"), base_url=settings.app_url())
 
@@ -47,6 +50,9 @@ def load_cohort(con: Engine, workspace: Workspace, spec: Spec) -> None:
     if cohort is None:
         raise SpecError(f"{spec.path}: cohort: is missing; say who qualifies")
     if cohort.source == "customerio":
+        import pyarrow as pa
+
+        members = pa.schema([("id", pa.string()), ("email", pa.string())])
         with open_customerio(workspace) as client:
             people: Iterable[Identifiers] = (
                 client.segment_members(cohort.segment)
@@ -54,16 +60,13 @@ def load_cohort(con: Engine, workspace: Workspace, spec: Spec) -> None:
                 else client.search(cohort.filter or {})
             )
             con.con.register(
-                "members", pa.Table.from_pylist(list(_rows(spec.experiment, people)), schema=_MEMBERS)
+                "members", pa.Table.from_pylist(list(_rows(spec.experiment, people)), schema=members)
             )
         con.run(
             "CREATE OR REPLACE TEMP TABLE qualified AS SELECT *, NULL::VARCHAR AS attributes FROM members"
         )
         return
     qualify(con, workspace.lake, spec.experiment, spec.path)
-
-
-_MEMBERS = pa.schema([("id", pa.string()), ("email", pa.string())])
 
 
 def _rows(experiment: Experiment, people: Iterable[Identifiers]) -> Iterator[dict[str, str]]:

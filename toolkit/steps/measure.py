@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from toolkit.design.experiment import Experiment
 from toolkit.lake.aggregate import treated_all_the_same
 from toolkit.lake.engine import connect
-from toolkit.lake.outcomes import Evidence, gather
+from toolkit.lake.outcomes import Evidence, gather, keep_state
 from toolkit.lake.readings import read
 from toolkit.stats import quality
 from toolkit.stats.lifts import Readings, lifts_of
 from toolkit.stats.results import Check, Measurement
+from toolkit.stats.value import Worth
 from toolkit.stats.verdict import verdict_of
+from toolkit.steps.looks import Looks, take_looks
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["look", "measure"]
+__all__ = ["Found", "look", "measure"]
 
 
 def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Measurement:
@@ -27,13 +30,15 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
         StorageError: the lake cannot be read.
     """
     experiment = spec.experiment
-    evidence, readings, checks, as_of = look(workspace, spec, as_of=as_of)
-    lifts = tuple(lifts_of(experiment, readings))
+    found = look(workspace, spec, as_of=as_of)
+    evidence, readings, checks, schedule = found.evidence, found.readings, found.checks, found.looks.schedule
+    lifts = tuple(lifts_of(experiment, readings, schedule))
     verdict = verdict_of(
         experiment,
         lifts,
         checks,
-        why_provisional=_why_provisional(experiment, evidence, experiment.end_of(as_of)),
+        schedule,
+        why_provisional=_why_provisional(experiment, evidence, experiment.end_of(found.as_of)),
     )
     tables = {
         "assignments": evidence.ledger.version,
@@ -41,7 +46,7 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
     }
     return Measurement(
         experiment.key,
-        as_of,
+        found.as_of,
         evidence.told.through if evidence.told else None,
         evidence.customers,
         dict(experiment.arms),
@@ -50,22 +55,54 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
         verdict,
         _notes(evidence),
         {name: version for name, version in tables.items() if version is not None},
+        schedule=schedule,
+        worth=_worth(experiment, readings),
     )
 
 
-def look(
-    workspace: Workspace, spec: Spec, *, as_of: date | None = None
-) -> tuple[Evidence, Readings, list[Check], date]:
-    """Return what was found, read and checked at the end of `as_of`, before any statistics, and that date."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look found, read and checked, before any statistics."""
+
+    as_of: date
+    evidence: Evidence
+    readings: Readings
+    checks: list[Check]
+    looks: Looks
+
+
+def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Found:
+    """Return what was found, read and checked at the end of `as_of`, before any statistics."""
     experiment, lake = spec.experiment, workspace.lake
     as_of = as_of or workspace.now().astimezone(experiment.zone).date()
     as_of_end = experiment.end_of(as_of)
-    with connect() as con:
+    with connect(workspace.settings.lift_engine) as con:
         evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end)
         readings = read(con, experiment, evidence, spec.path)
         delivered = treated_all_the_same(con, lake, experiment)
-        checks = _checks(experiment, evidence, readings, delivered, as_of_end)
-    return evidence, readings, checks, as_of
+        looks = take_looks(con, experiment, evidence, readings, as_of)
+        keep_state(con, lake, experiment, evidence)
+    checks = _checks(experiment, evidence, readings, delivered, as_of_end, looks)
+    return Found(as_of, evidence, readings, checks, looks)
+
+
+def _worth(experiment: Experiment, readings: Readings) -> dict[str, Worth]:
+    """Return arm → what the offer brought there, where the file says what orders are worth and offers cost."""
+    if experiment.value is None or readings.worth is None:
+        return {}
+    from toolkit.stats.value import worth_of
+
+    held = readings.of(experiment.control, readings.worth)
+    return {
+        arm: worth_of(
+            readings.of(arm, readings.worth),
+            held,
+            margin=experiment.value.margin,
+            offer_cost=experiment.value.offer_cost,
+            alpha=experiment.analysis.alpha,
+        )
+        for arm in experiment.treatments
+    }
 
 
 def _checks(
@@ -74,11 +111,12 @@ def _checks(
     readings: Readings,
     delivered: int | None,
     as_of_end: datetime,
+    looks: Looks,
 ) -> list[Check]:
     ledger, told, activity = evidence.ledger, evidence.told, evidence.activity
     customers = sum(evidence.customers.values())
     checks = [
-        quality.sample_ratio(evidence.customers, experiment.arms),
+        quality.sample_ratio(evidence.customers, experiment.arms, looks.enrolled),
         quality.balance(readings, experiment.control),
         quality.crossover(ledger.crossed, customers),
         _identity(evidence),
@@ -88,9 +126,13 @@ def _checks(
         why = "outcomes stand ready per customer, without orders or instants"
         checks += [Check(name, "skip", why) for name in ("duplicate_orders", "assignment_before_outcome")]
     else:
-        checks.append(quality.duplicate_orders(activity.repeated_orders, activity.seen))
+        checks.append(quality.duplicate_orders(activity.repeated_orders, activity.read))
         rolling = bool(experiment.cohort and experiment.cohort.entry == "rolling")
-        checks.append(quality.assignment_before_outcome(activity.early, activity.first, rolling=rolling))
+        checks.append(
+            quality.assignment_before_outcome(
+                activity.early, activity.first, evidence.customers, rolling=rolling
+            )
+        )
     valued = [metric for metric in experiment.metrics if metric.kind == "mean"]
     for metric in valued[:1]:
         checks.append(quality.outliers(metric.name, *_largest(readings, readings.terms[metric.name][0])))
@@ -141,11 +183,10 @@ def _why_provisional(experiment: Experiment, evidence: Evidence, as_of_end: date
     windows = [each.window for each in primary if each.window]
     last = evidence.ledger.last_at
     if experiment.analysis.looks == "weekly":
-        done = experiment.ends_at + max(windows) if windows else experiment.ends_at
-        if as_of_end < done:
+        if as_of_end < experiment.complete_at:
             return (
-                f"enrolment ends on {experiment.end} and the numbers are complete on {done:%Y-%m-%d}; "
-                "until then intervals are for watching, not for deciding"
+                f"enrolment ends on {experiment.end} and the numbers are complete on "
+                f"{experiment.complete_at:%Y-%m-%d}"
             )
     elif windows and last and as_of_end < last + max(windows):
         return f"the last customers' windows close on {last + max(windows):%Y-%m-%d}"

@@ -1,0 +1,322 @@
+"""A measurement that goes on from what the last one kept says what one that reads everything says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from toolkit.errors import ToolkitError
+from toolkit.lake import advance, outcomes
+from toolkit.lake.tables import Lake, schema_of
+from toolkit.readout.record import measurement_to_json
+from toolkit.settings import Settings
+from toolkit.steps.measure import measure
+from toolkit.steps.workspace import Spec, Workspace
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+WEEKS = 6
+SPEC = """\
+key: {key}
+start: 2026-03-02
+end: 2026-05-04
+timezone: {zone}
+cohort: {{source: customerio, segment: 7, entry: rolling}}
+arms: {{holdout: 0.4, one: 0.6}}
+control: holdout
+events: {{source: customerio}}
+metrics:
+  - {{name: purchase_rate, kind: conversion, event: Order Completed, window: 14d, role: primary}}
+  - {{name: revenue, kind: mean, event: Order Completed, value: amount, window: {window}, covariates: [{{lookback: 14d}}]}}
+  - {{name: capped, kind: mean, event: Order Completed, value: amount, cap: 0.9}}
+  - {{name: aov, kind: ratio, numerator: {{event: Order Completed, value: amount}}, denominator: {{event: Order Completed}}}}
+  - {{name: visits, kind: mean, event: Visited}}
+analysis: {{looks: {looks}}}
+"""
+
+
+class World:
+    """A lake that grows by a week at a time, with all that happens in a real one."""
+
+    def __init__(self, home, seed, *, refunds=True, key="grows"):
+        self.home, self.key, self.refunds = home, key, refunds
+        self.rng = np.random.default_rng(seed)
+        self.told, self.number = [], 0
+        self.free = [f"c{n}" for n in range(70)]
+        self.rng.shuffle(self.free)
+
+    def one(self, name, who, at, order, amount):
+        self.number += 1
+        event = f"e{self.number}" if self.rng.random() < 0.9 else None
+        return {
+            "event_id": event, "id": who, "name": name, "timestamp": at, "amount": amount, "currency": "USD",
+            "order_id": order, "properties": None, "source": "customerio:id", "received_at": START,
+        }  # fmt: skip
+
+    def within(self, week, late):
+        back = self.rng.integers(0, 60) if self.rng.random() < late else 0
+        second = int(self.rng.integers(0, 7 * 86_400))
+        return START + timedelta(days=7 * week - int(back), seconds=second)
+
+    def week(self, week, events=60):
+        rng, rows = self.rng, []
+        for _ in range(events):
+            at = self.within(week, 0.25)
+            if rng.random() < 0.03:
+                at += timedelta(days=9)  # a clock that runs ahead: counts only later
+            who, kind = f"c{rng.integers(0, 75)}", rng.random()
+            orders = [row for row in self.told + rows if row["name"] == "Order Completed"]
+            if kind < 0.2:
+                row = self.one("Visited", who, at, None, None)
+            elif kind < 0.35 and orders and self.refunds:
+                of = orders[rng.integers(0, len(orders))]
+                named = of["order_id"] if rng.random() < 0.8 else [None, f"lost{rng.integers(0, 9)}"][rng.integers(0, 2)]
+                amount = of["amount"] if rng.random() < 0.5 or of["amount"] is None else of["amount"] / 2
+                row = self.one("Order Refunded", of["id"] if rng.random() < 0.9 else who, at, named, amount)
+            elif kind < 0.5 and orders:
+                row = dict(orders[rng.integers(0, len(orders))])
+                if rng.random() < 0.7:
+                    row |= {"timestamp": at, "event_id": f"again{self.number}{week}{rng.integers(0, 9)}"}
+                if rng.random() < 0.15:
+                    row["id"] = who
+            else:
+                order = None if rng.random() < 0.05 else (f"o{self.number}" if rng.random() < 0.9 else f"lost{rng.integers(0, 9)}")
+                amount = None if rng.random() < 0.05 else Decimal(int(rng.lognormal(8, 1))) / 100
+                row = self.one("Order Completed", who, at, order, amount)
+            rows.append(row)
+        self.told += rows
+        for part in np.array_split(np.arange(len(rows)), rng.integers(1, 4)):
+            write_deltalake(
+                f"{self.home}/events",
+                pa.Table.from_pylist([rows[at] for at in part], schema=schema_of("events")),
+                mode="append",
+            )
+        self.assign(week, 20 if week == 0 else 8)
+
+    def assign(self, week, many):
+        rows = []
+        for _ in range(many):
+            known = self.free.pop() if self.free else "c1"
+            if self.rng.random() < 0.05:
+                known = f"c{self.rng.integers(0, 70)}"  # somebody stands there twice, perhaps earlier
+            at = max(self.within(week, 0.2), START)
+            arm = "holdout" if self.rng.random() < 0.4 else "one"
+            rows.append({"experiment": self.key, "id": known, "arm": arm, "assigned_at": at, "prefix": "x", "shares": "{}", "layer": None})  # fmt: skip
+        if week == 0:
+            rows[0]["assigned_at"] = START  # the first of all stays the first
+        write_deltalake(
+            f"{self.home}/assignments",
+            pa.Table.from_pylist(rows, schema=schema_of("assignments")),
+            mode="append",
+            partition_by=["experiment"],
+        )
+
+
+def said(home, path, as_of):
+    try:
+        found = measure(Workspace(Settings(lift_home=str(home)), Lake(str(home))), Spec.read(path), as_of=as_of)
+    except ToolkitError as wrong:
+        return str(wrong)
+    return json.loads(json.dumps(measurement_to_json(found), default=str))
+
+
+def fresh(home, path, as_of, aside):
+    """Return what a measurement says of the same lake when nothing was kept."""
+    kept = home / "state"
+    if kept.exists():
+        shutil.move(kept, aside)
+    try:
+        return said(home, path, as_of)
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+        if aside.exists():
+            shutil.move(aside, kept)
+
+
+def same(one, other, place=""):
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys(), place
+        for key in one:
+            same(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, list) and isinstance(other, list):
+        assert len(one) == len(other), place
+        for at, pair in enumerate(zip(one, other, strict=True)):
+            same(*pair, f"{place}[{at}]")
+    elif isinstance(one, float) or isinstance(other, float):
+        assert one == pytest.approx(other, rel=1e-9, abs=1e-10), place
+    else:
+        assert one == other, place
+
+
+@pytest.fixture(autouse=True)
+def _few_are_many(monkeypatch):
+    monkeypatch.setattr(outcomes, "STATE_FROM", 1)
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """Return the list of measurements that went on from a state that held something."""
+    gone_on = []
+    plain = advance.advance
+
+    def watched(*args, **named):
+        found = plain(*args, **named)
+        if found and found.before.events:
+            gone_on.append(found)
+        return found
+
+    monkeypatch.setattr(advance, "advance", watched)
+    return gone_on
+
+
+def write_spec(folder, name="spec.yml", **said_of):
+    path = folder / name
+    path.write_text(SPEC.format(**({"key": "grows", "zone": "UTC", "window": "21d", "looks": "fixed"} | said_of)))
+    return path
+
+
+def day(week):
+    return (START + timedelta(days=7 * week + 6)).date()
+
+
+SEEDS = int(os.environ.get("LIFT_STATE_WORLDS", "6"))
+
+
+@pytest.mark.parametrize("looks", ["fixed", "weekly"])
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_every_week_says_what_reading_everything_says(tmp_path, used, seed, looks):
+    home = tmp_path / "lake"
+    world = World(home, seed, refunds=seed % 5 != 4)
+    path = write_spec(tmp_path, looks=looks, zone=["UTC", "America/New_York"][seed % 2])
+    for week in range(WEEKS):
+        world.week(week)
+        same(said(home, path, day(week)), fresh(home, path, day(week), tmp_path / "aside"), f"week {week}")
+    assert len(used) >= WEEKS - 3
+
+
+def test_an_earlier_date_and_the_same_date_again_are_measured_as_if_nothing_was_kept(tmp_path, used):
+    home, path = tmp_path / "lake", write_spec(tmp_path)
+    world = World(home, 11)
+    for week in range(4):
+        world.week(week)
+        for on in (day(week), day(week), day(week) - timedelta(days=9), day(week) + timedelta(days=2)):
+            if on >= date(2026, 3, 3):
+                same(said(home, path, on), fresh(home, path, on, tmp_path / "aside"), f"{on}")
+    assert used
+
+
+def test_a_changed_experiment_file_does_not_go_on_from_what_another_kept(tmp_path, used):
+    home, path = tmp_path / "lake", write_spec(tmp_path)
+    world = World(home, 12)
+    for week in range(3):
+        world.week(week)
+        said(home, path, day(week))
+    assert used
+    used.clear()
+    other = write_spec(tmp_path, "other.yml", window="7d")
+    same(said(home, other, day(2)), fresh(home, other, day(2), tmp_path / "aside"))
+    assert not used
+    world.week(3)
+    same(said(home, other, day(3)), fresh(home, other, day(3), tmp_path / "aside"))
+    assert used
+
+
+@pytest.mark.parametrize("harm", ["truncated", "scribbled", "gone", "manifest", "another's"])
+def test_a_damaged_state_is_as_good_as_none(tmp_path, used, harm):
+    home, path = tmp_path / "lake", write_spec(tmp_path)
+    world = World(home, 13)
+    for week in range(3):
+        world.week(week)
+        said(home, path, day(week))
+    used.clear()
+    folder = home / "state" / "grows"
+    files = sorted(folder.glob("customers-*")) + sorted(folder.glob("signs-*"))
+    if harm == "truncated":
+        for each in files:
+            each.write_bytes(each.read_bytes()[:-9])
+    elif harm == "scribbled":
+        for each in files:
+            held = bytearray(each.read_bytes())
+            held[len(held) // 2] ^= 255
+            each.write_bytes(bytes(held))
+    elif harm == "gone":
+        for each in files:
+            each.unlink()
+    elif harm == "manifest":
+        kept = json.loads((folder / "state.json").read_text())
+        kept["upto"] -= 86_400_000_000
+        (folder / "state.json").write_text(json.dumps(kept))
+    else:
+        second = World(home, 14, key="second")
+        second.week(0)
+        other = write_spec(tmp_path, "second.yml", key="second")
+        shutil.copytree(folder, home / "state" / "second")
+        same(said(home, other, day(2)), fresh(home, other, day(2), tmp_path / "aside"))
+        assert not used
+        return
+    world.week(3)
+    same(said(home, path, day(3)), fresh(home, path, day(3), tmp_path / "aside"))
+    assert not used
+
+
+def test_events_whose_files_were_merged_are_read_anew(tmp_path, used):
+    home, path = tmp_path / "lake", write_spec(tmp_path)
+    world = World(home, 15)
+    for week in range(3):
+        world.week(week)
+        said(home, path, day(week))
+    used.clear()
+    DeltaTable(f"{home}/events").optimize.compact()
+    same(said(home, path, day(2)), fresh(home, path, day(2), tmp_path / "aside"))
+    assert not used
+    world.week(3)
+    same(said(home, path, day(3)), fresh(home, path, day(3), tmp_path / "aside"))
+    assert used
+
+
+def test_a_lake_that_was_moved_takes_its_state_along(tmp_path, used):
+    path = write_spec(tmp_path)
+    world = World(tmp_path / "lake", 16)
+    for week in range(3):
+        world.week(week)
+        said(tmp_path / "lake", path, day(week))
+    used.clear()
+    shutil.copytree(tmp_path / "lake", tmp_path / "moved")
+    same(said(tmp_path / "moved", path, day(2)), said(tmp_path / "lake", path, day(2)))
+    assert len(used) == 2
+
+
+def test_a_small_experiment_keeps_nothing(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    path = write_spec(tmp_path)
+    world = World(tmp_path / "lake", 17)
+    world.week(0)
+    said(tmp_path / "lake", path, day(0))
+    said(tmp_path / "lake", path, day(0))
+    assert not (tmp_path / "lake" / "state").exists()
+
+
+def test_a_state_that_cannot_be_written_is_no_error(tmp_path):
+    path, home = write_spec(tmp_path), tmp_path / "lake"
+    world = World(home, 18)
+    world.week(0)
+    (home / "state").write_text("a file where a folder should be")
+    assert isinstance(said(home, path, day(0)), dict)
+
+
+def test_files_of_older_states_are_removed(tmp_path):
+    home, path = tmp_path / "lake", write_spec(tmp_path)
+    world = World(home, 19)
+    for week in range(WEEKS):
+        world.week(week)
+        for _ in range(3):
+            said(home, path, day(week))
+    assert len(list((home / "state" / "grows").glob("customers-*"))) <= 2
+    assert len(list((home / "state" / "grows").iterdir())) < 40

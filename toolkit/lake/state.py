@@ -1,0 +1,209 @@
+"""What a measurement keeps for the next one: a cache beside the lake's tables, never needed and never trusted blindly.
+
+One folder per experiment holds a manifest, which names every other file. Files are written under names of their
+own and the manifest is put in place last, so that who reads finds all of one state or nothing. A state that
+does not fit (another experiment file, other events, a damaged file) is as good as none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.lake.engine import Engine, text
+
+__all__ = ["STATE_UPTO", "Signs", "State", "Store", "store_of"]
+
+STATE_UPTO = 200_000_000
+"""Beyond so many events without a state, none is begun: the signs of all would have to be in memory at once."""
+FORMAT = 1
+MANIFEST = "state.json"
+TRIED = "again.json"
+"""Left by a measurement of many events: should there be another one, a state will pay."""
+STALE_SECONDS = 86_400
+EDGE = 65_536
+"""Bytes at both ends of a file that are looked at before it is read."""
+
+Numbers = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What was counted until an instant, and where the rest of it is kept.
+
+    Attributes:
+        fits: the digest of everything that what was counted depends on.
+        upto: events before this instant (microseconds since 1970) are counted.
+        events: file of events → the latest instant in it; a file's place is what `signs` call it.
+        by_name: name → events counted, the latest of all, two of their currencies, events without amount.
+        customers: the one file of ids: assigned, first, here, and their sums.
+        marked: files of events that cannot just be added up.
+        bare: files of the ids of orders without an amount.
+        signs: pairs of files: sorted signs of events, and the places of the files in which they stand.
+        dates, looks: the looks of the curve, and (arm, look, sums) of each.
+        sizes: file → bytes and a digest of its ends.
+        before: files of the state before, which somebody may still be reading.
+    """
+
+    fits: str
+    upto: int = 0
+    events: dict[str, int] = field(default_factory=dict)
+    by_name: dict[str, list[Any]] = field(default_factory=dict)
+    customers: list[str] = field(default_factory=list)
+    marked: list[str] = field(default_factory=list)
+    bare: list[str] = field(default_factory=list)
+    signs: list[list[str]] = field(default_factory=list)
+    dates: list[str] = field(default_factory=list)
+    looks: list[list[float]] = field(default_factory=list)
+    sizes: dict[str, list[int]] = field(default_factory=dict)
+    before: list[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> list[str]:
+        """Return the names of all files of this state."""
+        return [*self.customers, *self.marked, *self.bare, *(name for pair in self.signs for name in pair)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signs:
+    """Signs of events, sorted, and the place of the file in which each stands."""
+
+    signs: Numbers
+    places: Places
+
+    @classmethod
+    def sorted_from(cls, signs: Numbers, places: Places) -> Signs:
+        """Return signs in whatever order, sorted."""
+        order = np.argsort(signs, kind="stable")
+        return cls(signs[order], places[order])
+
+    def found(self, wanted: Numbers) -> tuple[npt.NDArray[np.bool_], Places]:
+        """Return which of `wanted` (sorted) are here, and for those the place of one file."""
+        if not len(self.signs):
+            return np.zeros(len(wanted), dtype=np.bool_), np.zeros(0, dtype=np.uint32)
+        at = np.minimum(np.searchsorted(self.signs, wanted), len(self.signs) - 1)
+        here = self.signs[at] == wanted
+        return here, self.places[at[here]]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The folder of one experiment's state."""
+
+    folder: Path
+
+    def path(self, name: str) -> str:
+        """Return where a file of the state is."""
+        return str(self.folder / name)
+
+    def read(self, fits: str) -> State:
+        """Return the state that is kept, or an empty one where none is, or it fits another experiment or is damaged."""
+        empty = State(fits)
+        try:
+            said = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            digest = said.pop("digest")
+            if digest != _digest(said) or said.pop("format") != FORMAT or said["fits"] != fits:
+                return empty
+            state = State(**said)
+            if any(_ends(self.path(name)) != tuple(state.sizes[name]) for name in state.files):
+                return empty
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return empty
+        return state
+
+    def runs(self, state: State) -> list[Signs]:
+        """Return the signs that are kept; they are read where they are looked at."""
+        return [
+            Signs(np.load(self.path(signs), mmap_mode="r"), np.load(self.path(places), mmap_mode="r"))
+            for signs, places in state.signs
+        ]
+
+    def wanted(self) -> bool:
+        """Return whether there is a state, or a measurement went before that would have gained by one."""
+        return any(os.path.exists(self.path(name)) for name in (MANIFEST, TRIED))  # noqa: PTH110
+
+    def note(self) -> None:
+        """Leave word that many events were measured without a state. Where that cannot be, nothing is lost."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / TRIED).write_text("{}", encoding="utf-8")
+        except OSError:
+            return
+
+    def copy(self, con: Engine, query: str, what: str) -> str:
+        """Write the rows of a query as a new file and return its name."""
+        name = f"{what}-{uuid.uuid4().hex}.parquet"
+        con.run(f"COPY ({query}) TO {text(self.path(name))} (FORMAT parquet, COMPRESSION snappy)")
+        return name
+
+    def with_signs(self, state: State, fresh: Signs) -> list[list[str]]:
+        """Return the runs of signs with a new one, which takes in the runs before it that are not twice its size.
+
+        So there are few runs, and a sign is written a few times at most.
+        """
+        if not len(fresh.signs):
+            return state.signs
+        kept, runs = list(state.signs), self.runs(state)
+        while runs and len(runs[-1].signs) < 2 * len(fresh.signs):
+            last = runs.pop()
+            kept.pop()
+            fresh = Signs.sorted_from(
+                np.concatenate([last.signs, fresh.signs]), np.concatenate([last.places, fresh.places])
+            )
+        mark = uuid.uuid4().hex
+        pair = [f"signs-{mark}.npy", f"places-{mark}.npy"]
+        np.save(self.path(pair[0]), fresh.signs)
+        np.save(self.path(pair[1]), fresh.places)
+        return [*kept, pair]
+
+    def write(self, state: State, known: Mapping[str, Sequence[int]], before: Sequence[str]) -> None:
+        """Put `state` in place of the one before, whose files stay until the next time.
+
+        `known` are the sizes of files already there. Two processes at once leave the state of the later one.
+        """
+        sizes = {name: list(known.get(name) or _ends(self.path(name))) for name in state.files}
+        whole = {"format": FORMAT, **asdict(replace(state, sizes=sizes, before=list(before)))}
+        waiting = self.folder / f"{uuid.uuid4().hex}.json"
+        waiting.write_text(json.dumps({**whole, "digest": _digest(whole)}), encoding="utf-8")
+        waiting.replace(self.folder / MANIFEST)
+        self._clean({MANIFEST, TRIED, *state.files, *before})
+
+    def _clean(self, needed: set[str]) -> None:
+        """Remove what no state needs, once it is a day old: others may be writing or reading it now."""
+        for each in self.folder.iterdir():
+            if each.name not in needed and each.stat().st_mtime < time.time() - STALE_SECONDS:
+                each.unlink(missing_ok=True)
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Remove files by name; those that are gone already are no matter."""
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+
+
+def store_of(home: str, experiment: str) -> Store | None:
+    """Return where the state of an experiment is; None for a lake in an object store, which keeps none."""
+    return None if "://" in home else Store(Path(home) / "state" / experiment)
+
+
+def _digest(said: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps({key: said[key] for key in sorted(said) if key != "digest"}).encode())
+
+
+def _ends(path: str) -> tuple[int, int]:
+    """Return a file's bytes and a digest of its two ends."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        first = file.read(EDGE)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - EDGE, 0))
+        return size, zlib.crc32(file.read(EDGE), zlib.crc32(first))
