@@ -21,7 +21,7 @@ from toolkit.lake.unit import Column, Needs, needs_of
 if TYPE_CHECKING:
     from toolkit.lake.advance import Advanced
 
-__all__ = ["STATE_FROM", "Evidence", "gather", "has_state", "keep_state"]
+__all__ = ["STATE_FROM", "Evidence", "as_number", "gather", "has_state", "keep_state"]
 
 STATE_FROM = 1_000_000
 """From so many events on, the next measurement keeps a state: below, reading events anew is as fast."""
@@ -101,7 +101,7 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
         counts = currencies_of(con, experiment, told) if several else None
         currency = one_currency(experiment, spec, counts, told.currencies)
     activity = advanced.activity if advanced else add_up(con, experiment, needs, told, ledger)
-    numbers, arm = [_as_number(each) for each in needs.counted], con.arm_of("place", arms)
+    numbers, arm = [as_number(each) for each in needs.counted], con.arm_of("place", arms)
     if people.columns:
         own = [each.rpartition(" AS ")[2] for each in people.columns]
         con.table(
@@ -181,7 +181,8 @@ def _from_outcomes(
     )
 
 
-def _as_number(column: Column) -> str:
+def as_number(column: Column) -> str:
+    """Return the expression of a column of `active` as a number, zero where a customer did nothing."""
     if column.term and column.term.how == "any":
         return f"CASE WHEN active.{column.name} > 0 THEN 1e0 ELSE 0e0 END AS {column.name}"
     return f"coalesce(CAST(active.{column.name} AS DOUBLE), 0e0) AS {column.name}"

@@ -84,6 +84,9 @@ class FileTable:
         if kind == "TIMESTAMP WITH TIME ZONE":
             self.refuse(f"{name} IS NULL", column, "is empty; every row needs an instant")
             return name
+        if kind == "TIMESTAMPTZ_NS":
+            self.refuse(f"{name} IS NULL", column, "is empty; every row needs an instant")
+            return f"CAST({name} AS TIMESTAMPTZ)"
         if kind == "VARCHAR":
             self.refuse(f"trim(coalesce({name}, '')) = ''", column, "is empty; every row needs an instant")
             if zone is None:

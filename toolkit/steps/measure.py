@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from toolkit.design.experiment import Experiment
 from toolkit.lake.aggregate import treated_all_the_same
 from toolkit.lake.engine import connect
+from toolkit.lake.exposed import exposed_sums
 from toolkit.lake.outcomes import Evidence, gather, keep_state
 from toolkit.lake.readings import read
 from toolkit.stats import quality
@@ -80,6 +81,8 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
         evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end)
         readings = read(con, experiment, evidence, spec.path)
         delivered = treated_all_the_same(con, lake, experiment)
+        exposed = exposed_sums(con, lake, experiment, evidence, as_of_end=as_of_end)
+        readings = replace(readings, exposed=exposed)
         looks = take_looks(con, experiment, evidence, readings, as_of)
         keep_state(con, lake, experiment, evidence)
     checks = _checks(experiment, evidence, readings, delivered, as_of_end, looks)

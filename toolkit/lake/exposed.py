@@ -1,0 +1,52 @@
+"""Who really got the treatment: exposures kept in the lake, and what the exposed did."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from toolkit.design.experiment import Experiment
+from toolkit.lake.engine import Engine, micros, micros_of, text
+from toolkit.lake.outcomes import Evidence, as_number
+from toolkit.lake.tables import Lake
+
+__all__ = ["exposed_sums"]
+
+
+def exposed_sums(
+    con: Engine, lake: Lake, experiment: Experiment, evidence: Evidence, *, as_of_end: datetime
+) -> dict[str, tuple[int, dict[str, float]]] | None:
+    """Return arm → customers exposed since their assignment, and per column the sum over them.
+
+    None where no exposure of this experiment is kept, or results stand ready per customer. Needs `roster` and
+    `active`.
+    """
+    stored = con.stored(lake, "exposures")
+    if stored is None or evidence.told is None:
+        return None
+    counted = evidence.needs.counted
+    at = micros("e.timestamp")
+    con.table(
+        "exposed",
+        f"SELECT DISTINCT r.place, r.arm FROM {stored.sql} e JOIN roster r ON e.id = r.id "
+        f"WHERE e.experiment = {text(experiment.key)} AND {at} >= r.assigned AND {at} < {micros_of(as_of_end)}",
+    )
+    sums = ", ".join(f"sum({each.name})" for each in counted)
+    shown = ", ".join(as_number(each) for each in counted)
+    rows = con.rows(
+        f"SELECT arm, count(*), {sums} FROM (SELECT exposed.arm, {shown} FROM exposed "
+        "LEFT JOIN active ON exposed.place = active.place) GROUP BY arm"
+    )
+    if not rows:
+        return None
+    found = {row[0]: row[1:] for row in rows}
+    nothing = (0,) * (len(counted) + 1)
+    return {
+        arm: (
+            int(found.get(place, nothing)[0]),
+            {
+                each.name: float(value or 0)
+                for each, value in zip(counted, found.get(place, nothing)[1:], strict=True)
+            },
+        )
+        for place, arm in enumerate(experiment.arms)
+    }
