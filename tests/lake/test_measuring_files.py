@@ -60,6 +60,13 @@ def test_csv_and_parquet_say_the_same(case, tmp_path):
     assert parquet.checks == csv.checks
 
 
+def test_instants_in_nanoseconds_are_instants(case):
+    whole = measured(case.write())
+    case.events["timestamp"] = case.events["timestamp"].astype("datetime64[ns, UTC]")
+    case.assignments["assigned_at"] = case.assignments["assigned_at"].astype("datetime64[ns, UTC]")
+    assert measured(case.write()).lifts == whole.lifts
+
+
 def test_a_folder_of_parts_is_one_table(case):
     path = case.write()
     parts = path.parent / "parts"

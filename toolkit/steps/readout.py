@@ -13,11 +13,12 @@ from toolkit.errors import SpecError, ToolkitError
 from toolkit.readout.index import write_index
 from toolkit.readout.record import as_json, record_of
 from toolkit.readout.render import publish
+from toolkit.stats.maturity import restated
 from toolkit.steps.measure import measure
 from toolkit.steps.pull import pull
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["Outcome", "earlier_looks", "readout", "record", "weekly"]
+__all__ = ["Outcome", "earlier_looks", "readout", "record", "restatements", "weekly"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,10 @@ def record(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> di
         ToolkitError: as `measure` does.
     """
     found = record_of(spec.experiment, measure(workspace, spec, as_of=as_of), spec_digest=spec.digest)
-    return found | {"history": earlier_looks(workspace, spec, found)}
+    return found | {
+        "history": earlier_looks(workspace, spec, found),
+        "restatements": restatements(workspace, spec, found),
+    }
 
 
 def readout(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> tuple[dict[str, Any], Path]:
@@ -85,6 +89,49 @@ def earlier_looks(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> li
                     }
                 )
     return history
+
+
+def restatements(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what the present data say of earlier looks otherwise than was recorded then: late orders, refunds.
+
+    Compared are the curve's last point as it was recorded at each look, and today's curve at the same date; not
+    where a metric is capped, since today's cap is another.
+    """
+    capped = {lift["metric"] for lift in found["lifts"] if lift["capped"]}
+    now = {
+        (each["as_of"], each["metric"], each["arm"]): each
+        for each in found["curve"]
+        if each["metric"] not in capped
+    }
+    rows = workspace.lake.read("readouts", experiment=spec.experiment.key).sort_by("made_at").to_pylist()
+    then: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in rows:  # the last word on each date
+        for each in json.loads(row["readout"]).get("curve", []):
+            if each["as_of"] == row["as_of"].isoformat() < found["as_of"]:
+                then[each["as_of"], each["metric"], each["arm"]] = each
+    out = []
+    for key, before in sorted(then.items()):
+        if key not in now:
+            continue
+        changed = restated(date.fromisoformat(key[0]), _relative(before), _relative(now[key]))
+        if changed:
+            out.append(
+                {
+                    "as_of": key[0],
+                    "metric": key[1],
+                    "arm": key[2],
+                    "from": changed.from_,
+                    "to": changed.to,
+                    "text": changed.text,
+                }
+            )
+    return out
+
+
+def _relative(point: dict[str, Any]) -> float | None:
+    """Return a point's lift as a fraction of the control's mean."""
+    held = point["means"]["control"]
+    return point["absolute"]["value"] / held if held else None
 
 
 def weekly(
