@@ -273,8 +273,42 @@ def record_text(record: dict[str, Any]) -> str:
     )
     if record["verdict"]["status"] != "not_readable":
         lines.append(_lifts(record))
+        lines += _family(record)
+        lines += [_worth(each) for each in record["worth"]]
     lines += [f"note: {each}" for each in record["notes"]]
     return "\n".join(lines)
+
+
+def _family(record: dict[str, Any]) -> list[str]:
+    """Return what the correction for several comparisons makes of each member, a line each."""
+    said = []
+    for lift in record["lifts"]:
+        family = lift["corrected"]
+        if family is None or lift["breakdown"]:
+            continue
+        low, high = (_number(lift, family["absolute"][end]) for end in ("low", "high"))
+        said.append(
+            f"{lift['metric']} ({lift['arm']}) among {family['members']} ({family['method']}): "
+            f"{low} to {high}, p = {family['p_value']:.2g}"
+        )
+    return said
+
+
+def _worth(worth: dict[str, Any]) -> str:
+    """Return what the offer brought in money, in a line."""
+
+    def span(name: str) -> str:
+        money = worth[name]
+        if money is None:
+            return "not known"
+        ends = ["unbounded" if money[end] is None else f"{money[end]:,.2f}" for end in ("low", "high")]
+        return f"{money['value']:,.2f} ({ends[0]} to {ends[1]})"
+
+    doubt = "" if worth["trusted"] else f"; not to be trusted: {'; '.join(worth['notes'])}"
+    return (
+        f"{worth['arm']}: incremental profit {worth['currency']} {span('total_profit')}, for each unit spent on the "
+        f"offer {span('returned')} came back{doubt}"
+    )
 
 
 def _lifts(record: dict[str, Any]) -> str:

@@ -185,6 +185,7 @@ def _worth(experiment: Experiment, arm: str, worth: Worth) -> dict[str, Any]:
         **{name: _money(getattr(worth, name)) for name in amounts},
         "cost": _number(worth.cost),
         "total_cost": _number(worth.total_cost),
+        "trusted": worth.trusted,
         "notes": list(worth.notes),
     }
 

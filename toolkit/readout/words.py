@@ -211,7 +211,8 @@ def capped(caps: Sequence[tuple[str, str, str]]) -> str:
     parts = "; ".join(f"{metric} at {cap} ({many} customers were above)" for metric, cap, many in caps)
     return (
         "Where it says capped, a customer above the cap counts as the cap, so that a few very large orders do "
-        f"not decide: {parts}. The cap is a quantile over all arms together, chosen before the data."
+        f"not decide: {parts}. The cap is a quantile over all arms together, chosen before the data. What is left "
+        "of the numbers’ skewness is corrected for (Hall’s transformation)."
     )
 
 
@@ -219,8 +220,10 @@ def looks(kind: str) -> str:
     """Return what the plan says about looking."""
     if kind == "weekly":
         return (
-            "The readout is made every week. Until enrolment has ended and the last window has closed it is "
-            "provisional: its intervals are for watching, because stopping at the first good week finds wins that are none."
+            "The readout is made every week. Its intervals and p-values hold at all weekly looks together (a plan "
+            "of the O’Brien-Fleming type): they are wide in early weeks, and hardly wider than a single look’s at "
+            "the end. Until enrolment has ended and the last window has closed the verdict is provisional, unless "
+            "an interval already lies to one side of zero."
         )
     return (
         "The intervals hold for one look at a date fixed beforehand. Looking often and stopping at the first good "
@@ -231,7 +234,11 @@ def looks(kind: str) -> str:
 def correction(kind: str, metrics: int) -> str:
     """Return what was done about several comparisons."""
     if kind == "holm":
-        return f"{metrics} comparisons are made; Holm’s correction keeps the chance of any false win at the level planned."
+        return (
+            f"{metrics} comparisons are made. The primary metric is read as it stands; secondary metrics are "
+            "corrected together (Holm), so that the chance of any false finding among them stays at the level "
+            "planned. Breakdowns are exploratory (Benjamini and Hochberg)."
+        )
     return "P-values are not corrected for the number of comparisons; the primary metric is the one to decide by."
 
 

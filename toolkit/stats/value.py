@@ -62,6 +62,7 @@ class Worth:
             None where the offer cost nothing.
         net_returned: the same less the unit spent; above 0 it paid for itself, exactly where profit is.
         notes: sentences on what could not be told.
+        trusted: whether the intervals are to be believed; whoever knows revenue's shape says so.
     """
 
     customers: int
@@ -76,6 +77,7 @@ class Worth:
     returned: Money | None
     net_returned: Money | None
     notes: tuple[str, ...] = ()
+    trusted: bool = True
 
 
 def worth_of(treated: Moments, control: Moments, *, margin: float, offer_cost: float, alpha: float) -> Worth:

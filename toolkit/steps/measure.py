@@ -13,8 +13,8 @@ from toolkit.lake.outcomes import Evidence, gather, keep_state
 from toolkit.lake.readings import read
 from toolkit.stats import quality
 from toolkit.stats.lifts import Readings, lifts_of
+from toolkit.stats.money import worth_by_arm
 from toolkit.stats.results import Check, Measurement
-from toolkit.stats.value import Worth
 from toolkit.stats.verdict import verdict_of
 from toolkit.steps.looks import Looks, take_looks
 from toolkit.steps.workspace import Spec, Workspace
@@ -57,7 +57,7 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
         _notes(evidence),
         {name: version for name, version in tables.items() if version is not None},
         schedule=schedule,
-        worth=_worth(experiment, readings),
+        worth=worth_by_arm(experiment, readings, schedule),
     )
 
 
@@ -87,25 +87,6 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
         keep_state(con, lake, experiment, evidence)
     checks = _checks(experiment, evidence, readings, delivered, as_of_end, looks)
     return Found(as_of, evidence, readings, checks, looks)
-
-
-def _worth(experiment: Experiment, readings: Readings) -> dict[str, Worth]:
-    """Return arm → what the offer brought there, where the file says what orders are worth and offers cost."""
-    if experiment.value is None or readings.worth is None:
-        return {}
-    from toolkit.stats.value import worth_of
-
-    held = readings.of(experiment.control, readings.worth)
-    return {
-        arm: worth_of(
-            readings.of(arm, readings.worth),
-            held,
-            margin=experiment.value.margin,
-            offer_cost=experiment.value.offer_cost,
-            alpha=experiment.analysis.alpha,
-        )
-        for arm in experiment.treatments
-    }
 
 
 def _checks(
