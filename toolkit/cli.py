@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices here are small; idle threads only spin
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for some reads every package's metadata
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime

@@ -7,11 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from toolkit.design.durations import in_words
 from toolkit.design.experiment import Experiment
 
@@ -44,6 +39,11 @@ WIDTH = 118
 
 def table_text(header: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> str:
     """Return a table; columns of the places in `right` are aligned to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for at, name in enumerate(header):
         table.add_column(Text(name), justify="right" if at in right else "left", overflow="fold")

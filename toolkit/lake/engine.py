@@ -32,8 +32,6 @@ __all__ = [
 
 MANY_KEYS = 2_000_000
 """From so many keys on, repeats are found by sorting hashes, not by grouping."""
-STREAMED_FROM = 20_000_000
-"""From so many on, they are taken in parts, to be in memory once."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -182,16 +180,14 @@ class Engine:
 
     def _numbers(self, query: str, at_most: int) -> Any:
         """Return the one column of a query as an array of UBIGINT, of at most `at_most` rows."""
-        if at_most <= STREAMED_FROM:
-            return next(iter(self.con.execute(query).fetchnumpy().values()))
         import numpy as np
+        from arro3.core import RecordBatchReader
 
         numbers = np.empty(at_most, dtype=np.uint64)
         count = 0
-        for batch in self.con.sql(query).to_arrow_reader(1 << 20):
-            part = batch.column(0).to_numpy(zero_copy_only=False)
-            numbers[count : count + len(part)] = part
-            count += len(part)
+        for batch in RecordBatchReader.from_arrow(self.con.sql(query)):
+            numbers[count : count + batch.num_rows] = np.asarray(batch.column(0))
+            count += batch.num_rows
         return numbers[:count]
 
 
@@ -264,4 +260,5 @@ def _repeats(signs: Any) -> Any:
     signs.partition(half)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda part: part.sort(), (signs[:half], signs[half:])))
-    return np.unique(signs[1:][signs[1:] == signs[:-1]])
+    again = signs[1:] == signs[:-1]
+    return np.unique(signs[1:][again]) if again.any() else signs[:0]
