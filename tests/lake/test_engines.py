@@ -27,7 +27,13 @@ import pytest
 
 from tests.design import test_assignment
 from tests.example import FILES, OnFiles
-from tests.lake import test_a_lake_written_by_others, test_measuring_files, test_reference_results
+from tests.lake import (
+    test_a_lake_written_by_others,
+    test_measuring_files,
+    test_reference_results,
+    test_weekly_looks,
+    test_what_may_be_said,
+)
 from tests.lake.golden.compile import BUCKETS, DIALECTS, compiled, everything, outcomes
 from tests.lake.golden.compile import HERE as GOLDEN
 from toolkit.errors import SettingsError, StorageError, ToolkitError
@@ -37,7 +43,13 @@ from toolkit.settings import Settings
 from toolkit.steps.measure import measure
 from toolkit.steps.workspace import Spec, Workspace
 
-MODULES = (test_measuring_files, test_reference_results, test_a_lake_written_by_others)
+MODULES = (
+    test_measuring_files,
+    test_reference_results,
+    test_a_lake_written_by_others,
+    test_weekly_looks,
+    test_what_may_be_said,
+)
 POSTGRES = "postgresql://postgres@127.0.0.1/postgres"
 SPARK = "local[2]"
 QUICK = {
@@ -159,6 +171,7 @@ case = test_measuring_files.case
 for module in MODULES:
     for name, test in vars(module).items():
         if name.startswith("test_") and {"measure", "measured"} & {*test.__code__.co_names}:
+            assert name not in globals(), f"two tests are called {name}"
             globals()[name] = again(module, test)
 
 

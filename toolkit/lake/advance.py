@@ -43,7 +43,14 @@ __all__ = ["Advanced", "advance", "remember"]
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """What was found with the help of a state, and the state that the next measurement goes on from."""
+    """What was found with the help of a state, and the state that the next measurement goes on from.
+
+    Attributes:
+        before, after: the state that was read, and the one to be kept.
+        fresh: signs of the events that came since.
+        changed_since: what happened before this instant (microseconds) is as it was; 0 where anything may differ.
+        looks: date → rows (arm, sums…) of the curve's looks, for the next measurement.
+    """
 
     told: Told
     activity: Activity
@@ -51,6 +58,28 @@ class Advanced:
     before: State
     after: State
     fresh: Signs
+    step: _Step
+    changed_since: int
+    looks: dict[str, list[list[float]]]
+
+    @property
+    def kept_looks(self) -> int:
+        """Return how many looks of the curve are kept."""
+        return len(self.before.looks)
+
+    def looks_before(self, dates: Sequence[str]) -> dict[tuple[int, int], list[float]]:
+        """Return (arm, place among `dates`) → sums of the looks that are kept; none if they are not the first of `dates`."""
+        kept = list(self.before.looks)
+        if not kept or kept != list(dates[: len(kept)]) or not self.changed_since:
+            return {}
+        return {(int(row[0]), at): row[1:] for at, on in enumerate(kept) for row in self.before.looks[on]}
+
+    def recent(self, con: Engine, since: int) -> str:
+        """Create a view of the events that happened since an instant; return its name."""
+        del con
+        files = [name for name in self.step.files if self.after.events.get(name, since) >= since]
+        self.step.see("told_recent", f"{self.step.among(files)} AND happened >= {since}")
+        return "told_recent"
 
     def keep(self, con: Engine) -> None:
         """Write the state. Where that cannot be done nothing is lost but time."""
@@ -63,7 +92,9 @@ class Advanced:
                 for kept, what in ((after.marked, "marked"), (after.bare, "bare"))
             )
             signs = store.with_signs(self.before, self.fresh)
-            kept = replace(after, customers=customers, marked=marked, bare=bare, signs=signs)
+            kept = replace(
+                after, looks=self.looks, customers=customers, marked=marked, bare=bare, signs=signs
+            )
             store.write(kept, self.before.sizes, self.before.files)
             store.drop([name for name in self.before.before if name not in {*kept.files, *self.before.files}])
         except (OSError, duckdb.Error):
@@ -122,7 +153,9 @@ def advance(
     try:
         step = _Step(con, experiment, needs, ledger, table, shown, where, store, state, files, as_of_end)
         return step.take(spec, through, version)
-    except (OSError, duckdb.Error):
+    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
+        raise
+    except (OSError, ValueError, duckdb.Error):  # what was kept cannot be read
         return None
 
 
@@ -178,7 +211,7 @@ class _Step:
         if self._doubtful(fresh):
             return None
         late = [name for name, latest in state.events.items() if latest >= state.upto]
-        self._view("told_new", f"({self._in(fresh)}) OR ({self._in(late)} AND happened >= {state.upto})")
+        self.see("told_new", f"({self.among(fresh)}) OR ({self.among(late)} AND happened >= {state.upto})")
         by_name = self._profile(state)
         order, upto = experiment.events.order.name, micros_of(self.as_of_end)
         told = told_of(
@@ -208,13 +241,13 @@ class _Step:
         after = replace(
             state, upto=upto, events=places, by_name={name: list(row) for name, row in by_name.items()}
         )
-        return Advanced(told, activity, self.store, state, after, signs)
+        return Advanced(told, activity, self.store, state, after, signs, self, self._changed_since(told), {})
 
-    def _in(self, names: Sequence[str]) -> str:
+    def among(self, names: Sequence[str]) -> str:
         """Return the condition that a row stands in one of these files; others are not opened."""
         return f"of_file IN ({texts(self.files[name] for name in names)})" if names else "false"
 
-    def _view(self, name: str, condition: str) -> None:
+    def see(self, name: str, condition: str) -> None:
         own = f" AND ({self.where.removeprefix(' WHERE ')})" if self.where else ""
         self.con.view(
             name,
@@ -233,7 +266,9 @@ class _Step:
         if not fresh or not self.table.doubts:
             return False
         wrong = " OR ".join(f"({doubt[0]})" for doubt in self.table.doubts)
-        rows = self.con.one(f"SELECT count(*) FROM {self._filed()} WHERE {self._in(fresh)} AND ({wrong})")[0]
+        rows = self.con.one(f"SELECT count(*) FROM {self._filed()} WHERE {self.among(fresh)} AND ({wrong})")[
+            0
+        ]
         return bool(rows)
 
     def _profile(self, state: State) -> dict[str, tuple[Any, ...]]:
@@ -257,6 +292,29 @@ class _Step:
             row[2], row[3] = min(said, default=None), max(said, default=None)
             row[4] += kept[4]
         return {name: tuple(row) for name, row in found.items()}
+
+    def _changed_since(self, told: Told) -> int:
+        """Return an instant before which nothing differs from what was known; 0 where anything may.
+
+        What is known of the time before an instant depends on nothing that happened later: of orders with one id
+        the earliest counts, and a refund counts from when both it and its order had happened.
+        """
+        con = self.con
+        if self.experiment.analysis.looks == "fixed" or not self.state.customers:
+            return 0
+        moved = "assigned IS NOT NULL AND now IS DISTINCT FROM assigned"
+        if con.one(f"SELECT count(*) FROM kept_customers WHERE {moved}")[0]:
+            return 0
+        of = f"WHERE {among(told.kinds)} AND {told.span}"
+        ends = [
+            con.one(f"SELECT min(happened) FROM told_new {of}")[0],
+            con.one("SELECT min(now) FROM kept_customers WHERE anew")[0],
+        ]
+        if con.one("SELECT count(*) FROM marked")[0]:  # an order of theirs may have another customer's id
+            con.table("few_anew", "SELECT * FROM few WHERE id IN (SELECT id FROM kept_customers WHERE anew)")
+            shared = "SELECT min(n.happened) FROM few_anew n JOIN few f ON n.{0} = f.{0} WHERE n.id <> f.id"
+            ends.extend(con.one(shared.format(key))[0] for key in ("order_id", "event_id"))
+        return min([micros_of(self.as_of_end), *(int(each) for each in ends if each is not None)])
 
     def _grouped(self, told: Told, source: str, condition: str) -> str:
         """Return the query of plain sums per id over some events, whether or not the id is assigned."""
@@ -299,7 +357,7 @@ class _Step:
         if lowest is not None:
             lowest -= self.needs.reach_back // MICROSECOND
             far = [name for name, latest in state.events.items() if latest >= lowest]
-            self._view("told_far", f"{self._in(far)} AND happened < {state.upto} AND happened >= {lowest}")
+            self.see("told_far", f"{self.among(far)} AND happened < {state.upto} AND happened >= {lowest}")
             of = "id IN (SELECT id FROM kept_customers WHERE anew)"
             con.table("refreshed", self._grouped(told, "told_far", of))
             own = [f"CASE WHEN s.anew THEN f.{name} ELSE s.{name} END AS {name}" for name in names]
@@ -330,14 +388,16 @@ class _Step:
             raise AssertionError
         refund = self.experiment.events.refund.name
         sign, kind = sign_of(con, self.experiment, told), kind_of(codes_of(self.experiment, told))
-        con.run("CREATE OR REPLACE TEMP TABLE places (of_file VARCHAR, at UINTEGER)")
+        con.run("CREATE OR REPLACE TEMP TABLE places (of_file VARCHAR, number UINTEGER)")
         rows = ", ".join(f"({text(self.files[name])}, {at})" for at, name in enumerate(places))
         con.run(f"INSERT INTO places VALUES {rows}")
         found = con.con.execute(
-            f"SELECT {sign} AS sign, p.at FROM told_new t JOIN places p ON t.of_file = p.of_file "
+            f"SELECT {sign} AS sign, p.number FROM told_new t JOIN places p ON t.of_file = p.of_file "
             f"WHERE {among(told.kinds)} AND {told.span} AND ({sign}) IS NOT NULL"
         ).fetchnumpy()
-        fresh = Signs.sorted_from(np.asarray(found["sign"], np.uint64), np.asarray(found["at"], np.uint32))
+        fresh = Signs.sorted_from(
+            np.asarray(found["sign"], np.uint64), np.asarray(found["number"], np.uint32)
+        )
         unique, counts = np.unique(fresh.signs, return_counts=True)
         before = [(unique[here], at) for here, at in (run.found(unique) for run in store.runs(state))]
         self._numbers("seen_before", [signs for signs, _ in before])
@@ -357,8 +417,8 @@ class _Step:
             known = f"(SELECT sign FROM {marked} WHERE sign IS NOT NULL{' AND kind <> 1' if told.refunds else ''})"
         looked_up = self._looked_up(before, known)
         if looked_up:
-            self._view(
-                "told_again", f"{self._in([places[at] for at in looked_up])} AND happened < {state.upto}"
+            self.see(
+                "told_again", f"{self.among([places[at] for at in looked_up])} AND happened < {state.upto}"
             )
             again = single.format("told_again", "seen_before")
             con.run(f"INSERT INTO marked_new {again} AND ({sign}) NOT IN {known}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from toolkit.lake.events import Told, among, nets_refunds
 from toolkit.lake.unit import Column, Needs
 from toolkit.stats.curve import ArmLook
 from toolkit.stats.lifts import Cap
+
+if TYPE_CHECKING:
+    from toolkit.lake.advance import Advanced
 
 __all__ = ["enrolled_by_look", "look_sums"]
 
@@ -30,14 +34,23 @@ def look_sums(
     looks: Sequence[date],
     *,
     corrected: bool,
+    advanced: Advanced | None = None,
 ) -> dict[str, list[dict[str, ArmLook]]]:
     """Return metric → per look → arm → its sums over the customers assigned by the end of that date.
 
     `looks` are dates a week apart, the last one the readout's. A metric with a cap is summed capped at its
     present value, at every look. Needs `told` and `roster`, and `corrections` where `corrected`.
+
+    With what a measurement before has kept in `advanced`, only looks that something came to since are summed
+    anew, on the running sums that every customer had before them; earlier looks stand.
     """
     outcomes = [each for each in needs.counted if not each.lookback]
-    _steps(con, experiment, needs, told, looks, outcomes, corrected=corrected)
+    kept = advanced.looks_before([on.isoformat() for on in looks]) if advanced and not caps else {}
+    anew = _first_changed(experiment, looks, kept, advanced)
+    source = "told"
+    if advanced and anew:
+        source = advanced.recent(con, micros_of(experiment.end_of(looks[anew - 1])))
+    _steps(con, experiment, needs, told, looks, outcomes, corrected=corrected, source=source, anew=anew)
     ways = {
         metric.name: [
             (name, caps[metric.name].value if metric.name in caps else None)
@@ -66,7 +79,12 @@ def look_sums(
         f"SELECT arm, look, {', '.join(asked)} FROM (SELECT {con.arm_of('place', len(arms))} AS arm, look, born, {own} "
         "FROM running) GROUP BY arm, look"
     )
-    found = {(row[0], row[1]): [float(each or 0.0) for each in row[2:]] for row in rows}
+    found = {(row[0], row[1]): [float(each or 0.0) for each in row[2:]] for row in rows if row[1] >= anew}
+    found |= {place: list(numbers) for place, numbers in kept.items() if place[1] < anew}
+    if advanced and not caps:
+        advanced.looks.update({on.isoformat(): [] for on in looks})
+        for (arm, at), numbers in found.items():
+            advanced.looks[looks[at].isoformat()].append([arm, *numbers])
     enrolled = enrolled_by_look(con, experiment, looks)
     nothing = [0.0] * len(asked) * 2
     places = {name: 2 * at for at, name in enumerate(names.values())}
@@ -118,8 +136,14 @@ def _steps(
     outcomes: Sequence[Column],
     *,
     corrected: bool,
+    source: str,
+    anew: int,
 ) -> None:
-    """Create `running(place, born, look, s…, t…)`: a customer's sums before and after each look that changed them."""
+    """Create `running(place, born, look, s…, t…)`: a customer's sums before and after each look that changed them.
+
+    Of looks from `anew` on alone, if that is not zero: then what a customer had before them, which is what
+    `active` has now without what came in them, stands as the look before.
+    """
     codes = codes_of(experiment, told)
     values = [quoted("v_" + value) for value in needs.values]
     plain = ", ".join(_step(told, codes, each, None) for each in outcomes)
@@ -129,7 +153,7 @@ def _steps(
         ["r.place", "r.assigned", "e.kind", "e.happened - r.assigned AS off", "e.happened", *values]
     )
     steps = (
-        f"SELECT place, {look} AS look, {born} AS born, {plain} FROM (SELECT {joined} FROM (SELECT {columns} FROM told "
+        f"SELECT place, {look} AS look, {born} AS born, {plain} FROM (SELECT {joined} FROM (SELECT {columns} FROM {source} "
         f"WHERE {among(told.wanted)} AND {told.span}) e JOIN roster r ON e.id = r.id) WHERE off >= 0"
     )
     if corrected:
@@ -137,6 +161,7 @@ def _steps(
         steps += (
             f" UNION ALL SELECT place, {_look_of(experiment, looks, 'known')} AS look, {born} AS born, {changed} "
             "FROM corrections WHERE off >= 0"
+            + (f" AND known >= {micros_of(experiment.end_of(looks[anew - 1]))}" if anew else "")
         )
     sums = ", ".join(f"sum({each.name}) AS {each.name}" for each in outcomes)
     before = ", ".join(
@@ -145,11 +170,30 @@ def _steps(
         for each in outcomes
     )
     after = ", ".join(f"s{each.name} + {each.name} AS t{each.name}" for each in outcomes)
-    con.table(
-        "running",
-        f"SELECT *, {after} FROM (SELECT *, {before} FROM (SELECT place, min(born) AS born, look, {sums} "
-        f"FROM ({steps}) GROUP BY place, look))",
-    )
+    by_look = f"SELECT place, min(born) AS born, look, {sums} FROM ({steps}) GROUP BY place, look"
+    if anew:
+        con.table("recent_steps", by_look)
+        had = ", ".join(
+            f"CAST(coalesce(a.{each.name}, 0) AS DOUBLE) - b.{each.name} AS {each.name}" for each in outcomes
+        )
+        by_look = (
+            f"SELECT * FROM recent_steps UNION ALL SELECT a.place, b.born, {anew - 1} AS look, {had} FROM active a JOIN "
+            f"(SELECT place, min(born) AS born, {sums} FROM recent_steps GROUP BY place) b ON a.place = b.place"
+        )
+    con.table("running", f"SELECT *, {after} FROM (SELECT *, {before} FROM ({by_look}))")
+
+
+def _first_changed(
+    experiment: Experiment,
+    looks: Sequence[date],
+    kept: Mapping[tuple[int, int], Sequence[float]],
+    advanced: Advanced | None,
+) -> int:
+    """Return the place of the first look that anything came to since it was kept; 0 where nothing is kept."""
+    if not kept or advanced is None:
+        return 0
+    unchanged = sum(micros_of(experiment.end_of(on)) <= advanced.changed_since for on in looks)
+    return min(unchanged, advanced.kept_looks)
 
 
 def _step(told: Told, codes: Mapping[str, int], column: Column, corrects: Experiment | None) -> str:

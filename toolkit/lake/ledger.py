@@ -155,7 +155,7 @@ def _look_closely(con: Engine, experiment: Experiment, table: FileTable, *, know
     if known and plain and con.one(f"SELECT count(*) - count(assigned_at) FROM {table.sql}")[0] == 0:
         table.doubts.clear()
         return
-    arm, strange = table.words("arm"), f"{table.words('arm')} NOT IN ({texts(experiment.arms)})"
+    arm, strange = table.key("arm"), f"{table.key('arm')} NOT IN ({texts(experiment.arms)})"
     (rows,) = table.settle(f"count(*) FILTER (WHERE {strange})")
     if rows:
         named = con.rows(f"SELECT DISTINCT {arm} AS arm FROM {table.sql} WHERE {strange} ORDER BY 1 LIMIT 5")
@@ -181,8 +181,8 @@ def _from_file(con: Engine, experiment: Experiment, spec: str) -> tuple[str, Fil
     table = open_file(con, path, what="`assignment` names it as the assignments (id, arm, assigned_at)")
     table.need("id", "arm", "assigned_at")
     identifier = table.id(email=experiment.identity.key == "email")
-    arm = table.words("arm")
-    table.refuse(f"{arm} IS NULL", "arm", "is empty; every assignment needs an arm")
+    arm = table.key("arm")
+    table.refuse(f"coalesce({arm}, '') = ''", "arm", "is empty; every assignment needs an arm")
     at = table.micros("assigned_at", experiment.assignment.timezone)
     numbered = table.numbered if con.dialect == "duckdb" else None
     line = "file_row_number" if numbered else "CAST(NULL AS BIGINT)"

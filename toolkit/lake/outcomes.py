@@ -151,7 +151,7 @@ def _from_outcomes(
     if ledger.file is not None and ledger.file.sql == table.sql and not (ledger.outside or ledger.later):
         people = gather_people(con, lake, experiment, spec, needs, same_rows=table)
         if not people.joins:  # one file says it all: nothing to join
-            arm = f"{arm_code(experiment, table.words('arm'))} AS arm"
+            arm = f"{arm_code(experiment, table.key('arm'))} AS arm"
             con.view("unit", f"SELECT {', '.join([arm, *shown, *people.columns])} FROM {table.sql}")
             everyone = ledger.customers
             known = everyone if people.present else None

@@ -26,7 +26,7 @@ __all__ = ["STATE_UPTO", "Signs", "State", "Store", "store_of"]
 
 STATE_UPTO = 200_000_000
 """Beyond so many events without a state, none is begun: the signs of all would have to be in memory at once."""
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "state.json"
 TRIED = "again.json"
 """Left by a measurement of many events: should there be another one, a state will pay."""
@@ -51,7 +51,7 @@ class State:
         marked: files of events that cannot just be added up.
         bare: files of the ids of orders without an amount.
         signs: pairs of files: sorted signs of events, and the places of the files in which they stand.
-        dates, looks: the looks of the curve, and (arm, look, sums) of each.
+        looks: date → rows (arm, sums…) of the curve's looks, oldest first.
         sizes: file → bytes and a digest of its ends.
         before: files of the state before, which somebody may still be reading.
     """
@@ -64,8 +64,7 @@ class State:
     marked: list[str] = field(default_factory=list)
     bare: list[str] = field(default_factory=list)
     signs: list[list[str]] = field(default_factory=list)
-    dates: list[str] = field(default_factory=list)
-    looks: list[list[float]] = field(default_factory=list)
+    looks: dict[str, list[list[float]]] = field(default_factory=dict)
     sizes: dict[str, list[int]] = field(default_factory=dict)
     before: list[str] = field(default_factory=list)
 

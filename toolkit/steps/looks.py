@@ -75,6 +75,7 @@ def take_looks(
             readings.caps,
             dates,
             corrected=evidence.activity.corrected,
+            advanced=evidence.advanced,
         )
         traces = {
             (metric, arm): trace_of(

@@ -798,6 +798,21 @@ WHERE
   `y1` > 0.5e0;
 
 SELECT
+  `x7`
+FROM `unit`
+WHERE
+  `x7` <> 0
+ORDER BY
+  `x7` DESC
+LIMIT 46;
+
+SELECT
+  COUNT(*)
+FROM `unit`
+WHERE
+  `x7` > 0.5e0;
+
+SELECT
   AVG(`x8`),
   AVG(`x11`),
   AVG(`y2`),
@@ -862,6 +877,9 @@ SELECT
   SUM(`d13`),
   SUM(`d13` * `d13`),
   SUM(`d13` * `d13` * `d13`),
+  SUM(`d14`),
+  SUM(`d14` * `d14`),
+  SUM(`d14` * `d14` * `d14`),
   SUM(`d3` * `d2`),
   SUM(`d6` * `d0`),
   SUM(`d7` * `d1`),
@@ -887,8 +905,9 @@ SELECT
   SUM(`d11` * `d8`),
   SUM(`d11` * `d9`),
   SUM(`d11` * `d10`),
-  SUM(`d12` * `d7`),
   SUM(`d12` * `d8`),
+  SUM(`d13` * `d8`),
+  SUM(`d13` * `d12`),
   COUNT(`x8`),
   COUNT(`x11`),
   MAX(`y1`),
@@ -909,7 +928,8 @@ FROM (
     `x10` - 0.0e0 AS `d10`,
     `x11` - 0.5e0 AS `d11`,
     `c_revenue` - 0.0e0 AS `d12`,
-    `r_aov` - 0.0e0 AS `d13`
+    `k0_revenue` - 0.0e0 AS `d13`,
+    `r_aov` - 0.0e0 AS `d14`
   FROM (
     SELECT
       `arm`,
@@ -926,6 +946,7 @@ FROM (
       `x10` AS `x10`,
       `x11` AS `x11`,
       CASE WHEN `y1` < 0.5e0 THEN `y1` ELSE 0.5e0 END AS `c_revenue`,
+      CASE WHEN `x7` < 0.5e0 THEN `x7` ELSE 0.5e0 END AS `k0_revenue`,
       `y2` - 0.5e0 * `y3` AS `r_aov`
     FROM `unit`
   )
@@ -994,6 +1015,9 @@ SELECT
   SUM(`d15`),
   SUM(`d15` * `d15`),
   SUM(`d15` * `d15` * `d15`),
+  SUM(`d16`),
+  SUM(`d16` * `d16`),
+  SUM(`d16` * `d16` * `d16`),
   SUM(`d3` * `d2`),
   SUM(`d6` * `d0`),
   SUM(`d7` * `d1`),
@@ -1035,9 +1059,11 @@ SELECT
   SUM(`d13` * `d10`),
   SUM(`d13` * `d11`),
   SUM(`d13` * `d12`),
-  SUM(`d14` * `d7`),
   SUM(`d14` * `d8`),
   SUM(`d14` * `d12`),
+  SUM(`d15` * `d8`),
+  SUM(`d15` * `d12`),
+  SUM(`d15` * `d14`),
   MAX(`y1`),
   SUM(CASE WHEN `y1` > 0 THEN 1 ELSE 0 END)
 FROM (
@@ -1058,7 +1084,8 @@ FROM (
     `x8_missing` - 0.0e0 AS `d12`,
     `x11_missing` - 0.0e0 AS `d13`,
     `c_revenue` - 0.0e0 AS `d14`,
-    `r_aov` - 0.0e0 AS `d15`
+    `k0_revenue` - 0.0e0 AS `d15`,
+    `r_aov` - 0.0e0 AS `d16`
   FROM (
     SELECT
       `arm`,
@@ -1077,6 +1104,7 @@ FROM (
       CASE WHEN `x8` IS NULL THEN 1 ELSE 0 END AS `x8_missing`,
       CASE WHEN `x11` IS NULL THEN 1 ELSE 0 END AS `x11_missing`,
       CASE WHEN `y1` < 0.5e0 THEN `y1` ELSE 0.5e0 END AS `c_revenue`,
+      CASE WHEN `x7` < 0.5e0 THEN `x7` ELSE 0.5e0 END AS `k0_revenue`,
       `y2` - 0.5e0 * `y3` AS `r_aov`
     FROM `unit`
   )
@@ -1144,6 +1172,9 @@ SELECT
   SUM(`d15`),
   SUM(`d15` * `d15`),
   SUM(`d15` * `d15` * `d15`),
+  SUM(`d16`),
+  SUM(`d16` * `d16`),
+  SUM(`d16` * `d16` * `d16`),
   SUM(`d3` * `d2`),
   SUM(`d6` * `d0`),
   SUM(`d7` * `d1`),
@@ -1185,9 +1216,11 @@ SELECT
   SUM(`d13` * `d10`),
   SUM(`d13` * `d11`),
   SUM(`d13` * `d12`),
-  SUM(`d14` * `d7`),
   SUM(`d14` * `d8`),
   SUM(`d14` * `d12`),
+  SUM(`d15` * `d8`),
+  SUM(`d15` * `d12`),
+  SUM(`d15` * `d14`),
   MAX(`y1`),
   SUM(CASE WHEN `y1` > 0 THEN 1 ELSE 0 END)
 FROM (
@@ -1208,7 +1241,8 @@ FROM (
     `x8_missing` - 0.0e0 AS `d12`,
     `x11_missing` - 0.0e0 AS `d13`,
     `c_revenue` - 0.0e0 AS `d14`,
-    `r_aov` - 0.0e0 AS `d15`
+    `k0_revenue` - 0.0e0 AS `d15`,
+    `r_aov` - 0.0e0 AS `d16`
   FROM (
     SELECT
       `arm`,
@@ -1229,6 +1263,7 @@ FROM (
       CASE WHEN `x8` IS NULL THEN 1 ELSE 0 END AS `x8_missing`,
       CASE WHEN `x11` IS NULL THEN 1 ELSE 0 END AS `x11_missing`,
       CASE WHEN `y1` < 0.5e0 THEN `y1` ELSE 0.5e0 END AS `c_revenue`,
+      CASE WHEN `x7` < 0.5e0 THEN `x7` ELSE 0.5e0 END AS `k0_revenue`,
       `y2` - 0.5e0 * `y3` AS `r_aov`
     FROM `unit`
   )
@@ -1327,7 +1362,7 @@ FROM (
         `x8` - `r1m1` AS `r1x1`,
         `x8_missing` - `r1m2` AS `r1x2`,
         `r2w0` * `c_revenue` - `r2k` AS `r2y`,
-        `x7` - `r2m0` AS `r2x0`,
+        `k0_revenue` - `r2m0` AS `r2x0`,
         `x8` - `r2m1` AS `r2x1`,
         `x8_missing` - `r2m2` AS `r2x2`,
         `r3w0` * `y2` + `r3w1` * `y3` - `r3k` AS `r3y`,
@@ -1433,7 +1468,8 @@ FROM (
             `x8_missing` - 0.0e0 AS `d12`,
             `x11_missing` - 0.0e0 AS `d13`,
             `c_revenue` - 0.0e0 AS `d14`,
-            `r_aov` - 0.0e0 AS `d15`
+            `k0_revenue` - 0.0e0 AS `d15`,
+            `r_aov` - 0.0e0 AS `d16`
           FROM (
             SELECT
               `arm`,
@@ -1452,6 +1488,7 @@ FROM (
               CASE WHEN `x8` IS NULL THEN 1 ELSE 0 END AS `x8_missing`,
               CASE WHEN `x11` IS NULL THEN 1 ELSE 0 END AS `x11_missing`,
               CASE WHEN `y1` < 0.5e0 THEN `y1` ELSE 0.5e0 END AS `c_revenue`,
+              CASE WHEN `x7` < 0.5e0 THEN `x7` ELSE 0.5e0 END AS `k0_revenue`,
               `y2` - 0.5e0 * `y3` AS `r_aov`
             FROM `unit`
           )
@@ -1713,6 +1750,334 @@ WHERE
   `e`.`experiment` = 'everything'
   AND `l`.`arm` = 0
   AND UNIX_MICROS(CAST(`e`.`timestamp` AS TIMESTAMP)) >= `l`.`assigned`;
+
+CREATE OR REPLACE TABLE `exposed` AS
+SELECT DISTINCT
+  `r`.`place`,
+  `r`.`arm`
+FROM `exposures` AS `e`
+JOIN `roster` AS `r`
+  ON `e`.`id` = `r`.`id`
+WHERE
+  `e`.`experiment` = 'everything'
+  AND UNIX_MICROS(CAST(`e`.`timestamp` AS TIMESTAMP)) >= `r`.`assigned`
+  AND UNIX_MICROS(CAST(`e`.`timestamp` AS TIMESTAMP)) < 1769904000000000;
+
+SELECT
+  `arm`,
+  COUNT(*),
+  SUM(`y0`),
+  SUM(`y1`),
+  SUM(`y2`),
+  SUM(`y3`),
+  SUM(`y4`),
+  SUM(`y5`),
+  SUM(`x6`),
+  SUM(`x7`),
+  SUM(`x9`),
+  SUM(`x10`)
+FROM (
+  SELECT
+    `exposed`.`arm`,
+    CASE WHEN `active`.`y0` > 0 THEN 1e0 ELSE 0e0 END AS `y0`,
+    COALESCE(CAST(`active`.`y1` AS FLOAT64), 0e0) AS `y1`,
+    COALESCE(CAST(`active`.`y2` AS FLOAT64), 0e0) AS `y2`,
+    COALESCE(CAST(`active`.`y3` AS FLOAT64), 0e0) AS `y3`,
+    COALESCE(CAST(`active`.`y4` AS FLOAT64), 0e0) AS `y4`,
+    CASE WHEN `active`.`y5` > 0 THEN 1e0 ELSE 0e0 END AS `y5`,
+    CASE WHEN `active`.`x6` > 0 THEN 1e0 ELSE 0e0 END AS `x6`,
+    COALESCE(CAST(`active`.`x7` AS FLOAT64), 0e0) AS `x7`,
+    COALESCE(CAST(`active`.`x9` AS FLOAT64), 0e0) AS `x9`,
+    COALESCE(CAST(`active`.`x10` AS FLOAT64), 0e0) AS `x10`
+  FROM `exposed`
+  LEFT JOIN `active`
+    ON `exposed`.`place` = `active`.`place`
+)
+GROUP BY
+  `arm`;
+
+SELECT
+  `arm`,
+  `look`,
+  COUNT(*)
+FROM (
+  SELECT
+    `arm`,
+    CASE
+      WHEN `assigned` < 1767484800000000
+      THEN 0
+      ELSE CAST(FLOOR(CAST(`assigned` - 1767484800000000 AS FLOAT64) / NULLIF(0.5e0, 0)) AS INT64) + 1
+    END AS `look`
+  FROM `ledger`
+)
+GROUP BY
+  `arm`,
+  `look`;
+
+CREATE OR REPLACE TABLE `running` AS
+SELECT
+  *,
+  `sy0` + `y0` AS `ty0`,
+  `sy1` + `y1` AS `ty1`,
+  `sy2` + `y2` AS `ty2`,
+  `sy3` + `y3` AS `ty3`,
+  `sy4` + `y4` AS `ty4`,
+  `sy5` + `y5` AS `ty5`
+FROM (
+  SELECT
+    *,
+    COALESCE(
+      SUM(`y0`) OVER (
+        PARTITION BY `place`
+        ORDER BY `look`
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+      ),
+      0e0
+    ) AS `sy0`,
+    COALESCE(
+      SUM(`y1`) OVER (
+        PARTITION BY `place`
+        ORDER BY `look`
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+      ),
+      0e0
+    ) AS `sy1`,
+    COALESCE(
+      SUM(`y2`) OVER (
+        PARTITION BY `place`
+        ORDER BY `look`
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+      ),
+      0e0
+    ) AS `sy2`,
+    COALESCE(
+      SUM(`y3`) OVER (
+        PARTITION BY `place`
+        ORDER BY `look`
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+      ),
+      0e0
+    ) AS `sy3`,
+    COALESCE(
+      SUM(`y4`) OVER (
+        PARTITION BY `place`
+        ORDER BY `look`
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+      ),
+      0e0
+    ) AS `sy4`,
+    COALESCE(
+      SUM(`y5`) OVER (
+        PARTITION BY `place`
+        ORDER BY `look`
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+      ),
+      0e0
+    ) AS `sy5`
+  FROM (
+    SELECT
+      `place`,
+      MIN(`born`) AS `born`,
+      `look`,
+      SUM(`y0`) AS `y0`,
+      SUM(`y1`) AS `y1`,
+      SUM(`y2`) AS `y2`,
+      SUM(`y3`) AS `y3`,
+      SUM(`y4`) AS `y4`,
+      SUM(`y5`) AS `y5`
+    FROM (
+      SELECT
+        `place`,
+        CASE
+          WHEN `happened` < 1767484800000000
+          THEN 0
+          ELSE CAST(FLOOR(CAST(`happened` - 1767484800000000 AS FLOAT64) / NULLIF(0.5e0, 0)) AS INT64) + 1
+        END AS `look`,
+        CASE
+          WHEN `assigned` < 1767484800000000
+          THEN 0
+          ELSE CAST(FLOOR(CAST(`assigned` - 1767484800000000 AS FLOAT64) / NULLIF(0.5e0, 0)) AS INT64) + 1
+        END AS `born`,
+        CASE
+          WHEN `kind` = 0 AND `off` >= 0 AND `off` < 1209600000000
+          THEN COALESCE(1e0, 0e0)
+          ELSE 0e0
+        END AS `y0`,
+        CASE
+          WHEN `kind` = 0 AND `off` >= 0 AND `off` < 1209600000000
+          THEN COALESCE(CAST(`v_amount` AS FLOAT64), 0e0)
+          ELSE 0e0
+        END AS `y1`,
+        CASE
+          WHEN `kind` = 0 AND `off` >= 0
+          THEN COALESCE(CAST(`v_amount` AS FLOAT64), 0e0)
+          ELSE 0e0
+        END AS `y2`,
+        CASE WHEN `kind` = 0 AND `off` >= 0 THEN COALESCE(1e0, 0e0) ELSE 0e0 END AS `y3`,
+        CASE
+          WHEN `kind` = 3 AND `off` >= 0
+          THEN COALESCE(CAST(`v_points` AS FLOAT64), 0e0)
+          ELSE 0e0
+        END AS `y4`,
+        CASE WHEN `kind` = 2 AND `off` >= 0 THEN COALESCE(1e0, 0e0) ELSE 0e0 END AS `y5`
+      FROM (
+        SELECT
+          `r`.`place`,
+          `r`.`assigned`,
+          `e`.`kind`,
+          `e`.`happened` - `r`.`assigned` AS `off`,
+          `e`.`happened`,
+          `v_amount`,
+          `v_points`
+        FROM (
+          SELECT
+            `id`,
+            CAST(CASE `name`
+              WHEN 'Order Completed'
+              THEN 0
+              WHEN 'Order Refunded'
+              THEN 1
+              WHEN 'Unsub\'d'
+              THEN 2
+              WHEN 'Visited'
+              THEN 3
+            END AS INT64) AS `kind`,
+            `happened`,
+            `v_amount`,
+            `v_points`
+          FROM `told`
+          WHERE
+            `name` IN ('Order Completed', 'Unsub\'d', 'Visited')
+            AND `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
+            AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
+        ) AS `e`
+        JOIN `roster` AS `r`
+          ON `e`.`id` = `r`.`id`
+      )
+      WHERE
+        `off` >= 0
+      UNION ALL
+      SELECT
+        `place`,
+        CASE
+          WHEN `known` < 1767484800000000
+          THEN 0
+          ELSE CAST(FLOOR(CAST(`known` - 1767484800000000 AS FLOAT64) / NULLIF(0.5e0, 0)) AS INT64) + 1
+        END AS `look`,
+        CASE
+          WHEN `assigned` < 1767484800000000
+          THEN 0
+          ELSE CAST(FLOOR(CAST(`assigned` - 1767484800000000 AS FLOAT64) / NULLIF(0.5e0, 0)) AS INT64) + 1
+        END AS `born`,
+        CASE
+          WHEN `kind` = 0 AND `off` >= 0 AND `off` < 1209600000000
+          THEN COALESCE(CAST(`k` AS FLOAT64), 0e0)
+          ELSE 0e0
+        END AS `y0`,
+        CASE
+          WHEN `kind` = 0 AND `off` >= 0 AND `off` < 1209600000000
+          THEN COALESCE(CAST(`v_net` AS FLOAT64), 0e0)
+          ELSE 0e0
+        END AS `y1`,
+        CASE
+          WHEN `kind` = 0 AND `off` >= 0
+          THEN COALESCE(CAST(`v_net` AS FLOAT64), 0e0)
+          ELSE 0e0
+        END AS `y2`,
+        CASE
+          WHEN `kind` = 0 AND `off` >= 0
+          THEN COALESCE(CAST(`k` AS FLOAT64), 0e0)
+          ELSE 0e0
+        END AS `y3`,
+        CASE
+          WHEN `kind` = 3 AND `off` >= 0
+          THEN COALESCE(CAST(`v_points` AS FLOAT64), 0e0)
+          ELSE 0e0
+        END AS `y4`,
+        CASE
+          WHEN `kind` = 2 AND `off` >= 0
+          THEN COALESCE(CAST(`k` AS FLOAT64), 0e0)
+          ELSE 0e0
+        END AS `y5`
+      FROM `corrections`
+      WHERE
+        `off` >= 0
+    )
+    GROUP BY
+      `place`,
+      `look`
+  )
+);
+
+SELECT
+  `arm`,
+  `look`,
+  SUM(`w0a` - `w0b`),
+  SUM(CASE WHEN `born` < `look` THEN `w0a` - `w0b` ELSE 0e0 END),
+  SUM(`w1a` - `w1b`),
+  SUM(CASE WHEN `born` < `look` THEN `w1a` - `w1b` ELSE 0e0 END),
+  SUM(`w2a` - `w2b`),
+  SUM(CASE WHEN `born` < `look` THEN `w2a` - `w2b` ELSE 0e0 END),
+  SUM(`w3a` - `w3b`),
+  SUM(CASE WHEN `born` < `look` THEN `w3a` - `w3b` ELSE 0e0 END),
+  SUM(`w4a` - `w4b`),
+  SUM(CASE WHEN `born` < `look` THEN `w4a` - `w4b` ELSE 0e0 END),
+  SUM(`w5a` - `w5b`),
+  SUM(CASE WHEN `born` < `look` THEN `w5a` - `w5b` ELSE 0e0 END),
+  SUM(`w0a` * `w0a` - `w0b` * `w0b`),
+  SUM(`w0b` * (
+    `w0a` - `w0b`
+  )),
+  SUM(`w1a` * `w1a` - `w1b` * `w1b`),
+  SUM(`w1b` * (
+    `w1a` - `w1b`
+  )),
+  SUM(`w2a` * `w2a` - `w2b` * `w2b`),
+  SUM(`w2b` * (
+    `w2a` - `w2b`
+  )),
+  SUM(`w2a` * `w3a` - `w2b` * `w3b`),
+  SUM(`w2b` * (
+    `w3a` - `w3b`
+  )),
+  SUM(`w3a` * `w2a` - `w3b` * `w2b`),
+  SUM(`w3b` * (
+    `w2a` - `w2b`
+  )),
+  SUM(`w3a` * `w3a` - `w3b` * `w3b`),
+  SUM(`w3b` * (
+    `w3a` - `w3b`
+  )),
+  SUM(`w4a` * `w4a` - `w4b` * `w4b`),
+  SUM(`w4b` * (
+    `w4a` - `w4b`
+  )),
+  SUM(`w5a` * `w5a` - `w5b` * `w5b`),
+  SUM(`w5b` * (
+    `w5a` - `w5b`
+  ))
+FROM (
+  SELECT
+    CAST(CAST(SUBSTRING(`place`, 1, 3) AS INT64) - 100 AS INT64) AS `arm`,
+    `look`,
+    `born`,
+    CASE WHEN `sy0` > 0.5e0 THEN 1e0 ELSE 0e0 END AS `w0b`,
+    CASE WHEN `ty0` > 0.5e0 THEN 1e0 ELSE 0e0 END AS `w0a`,
+    CASE WHEN `sy1` < 0.5e0 THEN `sy1` ELSE 0.5e0 END AS `w1b`,
+    CASE WHEN `ty1` < 0.5e0 THEN `ty1` ELSE 0.5e0 END AS `w1a`,
+    `sy2` AS `w2b`,
+    `ty2` AS `w2a`,
+    `sy3` AS `w3b`,
+    `ty3` AS `w3a`,
+    `sy4` AS `w4b`,
+    `ty4` AS `w4a`,
+    CASE WHEN `sy5` > 0.5e0 THEN 1e0 ELSE 0e0 END AS `w5b`,
+    CASE WHEN `ty5` > 0.5e0 THEN 1e0 ELSE 0e0 END AS `w5a`
+  FROM `running`
+)
+GROUP BY
+  `arm`,
+  `look`;
 
 -- A measurement of outcomes, on files that were loaded
 

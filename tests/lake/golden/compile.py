@@ -17,13 +17,15 @@ from pathlib import Path
 import pandas as pd
 
 from tests.example import OnFiles
+from toolkit.lake.aggregate import treated_all_the_same
 from toolkit.lake.engine import Engine, Stored, parquet, quoted, text
 from toolkit.lake.engines.translate import bucket_digits, translate
 from toolkit.lake.engines.warehouse import LINE, Warehouse
+from toolkit.lake.exposed import exposed_sums
 from toolkit.lake.outcomes import gather
 from toolkit.lake.readings import read
 from toolkit.lake.tables import Lake
-from toolkit.steps.measure import treated_all_the_same
+from toolkit.steps.looks import take_looks
 from toolkit.steps.workspace import Spec
 
 HERE = Path(__file__).parent
@@ -43,7 +45,7 @@ metrics:
   - {name: aov, kind: ratio, numerator: {event: Order Completed, value: amount}, denominator: {event: Order Completed}, covariates: [{lookback: 60d}]}
   - {name: points, kind: mean, event: Visited, value: points, covariates: [ltv, "age/years"]}
   - {name: left, kind: conversion, event: "Unsub'd", role: guardrail, harm: increase, margin: 0.2}
-analysis: {breakdowns: [tier, "market (€)"]}
+analysis: {looks: weekly, breakdowns: [tier, "market (€)"]}
 """
 OUTCOMES = """\
 key: outcomes
@@ -253,8 +255,10 @@ def rehearse(path: Path, lake: Lake, as_of: date) -> dict[str, list[str]]:
     experiment = Spec.read(path).experiment
     with Rehearsal() as con:
         evidence = gather(con, lake, experiment, str(path), as_of_end=experiment.end_of(as_of))
-        read(con, experiment, evidence, str(path))
+        readings = read(con, experiment, evidence, str(path))
         treated_all_the_same(con, lake, experiment)
+        exposed_sums(con, lake, experiment, evidence, as_of_end=experiment.end_of(as_of))
+        take_looks(con, experiment, evidence, readings, as_of)
         return {dialect: list(asked) for dialect, asked in con.asked.items()}
 
 
