@@ -255,8 +255,9 @@ a skewness of 0.15 both sides are right down to 0.0001.
 
 ## When an interval is trusted
 
-- At least 10 converting customers in each arm, and at least 20 to be expected in the smaller one: at 15, asking
-  for 10 drops the experiments with few held-out buyers, and false increases fall to 0.1 %.
+- At least 10 converting customers in each arm, and at least 10 to be expected in the smaller one. Up to about 20
+  expected, asking for 10 drops the experiments with few held-out buyers: such intervals hold the truth in 96.7 %
+  and more, and see hardly a false increase. That is the safe side, so they are shown.
 - Gross skewness (the arms' parts added up) at most {gross} if numbers are bounded: 0 or 1, or capped with at
   least 10 customers above the cap. Elsewhere {unbounded}, since a sample shows less of a tail than there is.
 - Without the correction (raw, adjusted, ratio) net skewness at most {net}: sides shift by 0.085 A. At equal arms
