@@ -2089,12 +2089,7 @@ LIMIT 1;
 CREATE OR REPLACE VIEW `written` AS
 SELECT
   `id` AS `id`,
-  CAST(CASE NULLIF(TRIM(CAST(`arm` AS STRING)), '')
-    WHEN 'holdout'
-    THEN 0
-    WHEN 'treatment'
-    THEN 1
-  END AS INT64) AS `arm`,
+  CAST(CASE `arm` WHEN 'holdout' THEN 0 WHEN 'treatment' THEN 1 END AS INT64) AS `arm`,
   UNIX_MICROS(CAST(`assigned_at` AS TIMESTAMP)) AS `assigned`,
   CAST(NULL AS INT64) AS `line`
 FROM `lift_files_0`;

@@ -2184,12 +2184,7 @@ LIMIT 1;
 CREATE OR REPLACE TEMPORARY VIEW "written" AS
 SELECT
   "id" AS "id",
-  CAST(CASE NULLIF(TRIM(CAST("arm" AS VARCHAR)), '')
-    WHEN 'holdout'
-    THEN 0
-    WHEN 'treatment'
-    THEN 1
-  END AS SMALLINT) AS "arm",
+  CAST(CASE "arm" WHEN 'holdout' THEN 0 WHEN 'treatment' THEN 1 END AS SMALLINT) AS "arm",
   DATE_PART(EPOCH_MICROSECOND, "assigned_at") AS "assigned",
   CAST(NULL AS BIGINT) AS "line"
 FROM "lift_files_0";
