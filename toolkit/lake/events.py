@@ -147,11 +147,17 @@ def _profile(
         )  # fmt: skip
         return {str(row[0]): row[1:] for row in found if row[0]}
     table.settle_empty()
-    latest = dict(con.rows("SELECT name, max(happened) FROM told GROUP BY name"))
-    counts = dict(con.rows(f"SELECT name, count(*) FROM told WHERE {span} GROUP BY name"))
-    orders = f"FROM told WHERE {among([order])} AND {span}"
-    named = sorted({str(each).upper() for (each,) in con.rows(f"SELECT DISTINCT currency {orders}") if each})
+    rows = con.rows(
+        f"SELECT name, currency, max(happened), count(*) FILTER (WHERE {span}) FROM told GROUP BY name, currency"
+    )
+    latest: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    for name, _, at, inside in rows:
+        latest[name] = max(at, latest.get(name, at))
+        counts[name] = counts.get(name, 0) + inside
+    named = sorted({str(each[1]).upper() for each in rows if each[0] == order and each[1] and each[3]})
     currencies = (named[0], named[-1]) if named else (None, None)
+    orders = f"FROM told WHERE {among([order])} AND {span}"
     without = con.one(f"SELECT count(*) {orders} AND v_amount IS NULL")[0] if amounts else 0
     return {
         str(name): (counts.get(name, 0), at, *(currencies if name == order else (None, None)), without)
