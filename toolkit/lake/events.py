@@ -83,7 +83,7 @@ def open_events(
     con.view("told", f"SELECT {', '.join(shown)} FROM {table.sql}{where}")
     span = span_of(table, ledger.first_at - needs.reach_back, as_of_end)
     order, amounts = experiment.events.order.name, "amount" in needs.values
-    by_name = _profile(con, table, shown, span, order, amounts=amounts)
+    by_name = _profile(con, table, shown, span, order, amounts=amounts, where=where)
     unsettled = table if table.doubts else None
     return told_of(experiment, spec, needs, by_name, span, through, version, unsettled)
 
@@ -132,7 +132,14 @@ def told_of(
 
 
 def _profile(
-    con: Engine, table: FileTable, shown: Sequence[str], span: str, order: str, *, amounts: bool
+    con: Engine,
+    table: FileTable,
+    shown: Sequence[str],
+    span: str,
+    order: str,
+    *,
+    amounts: bool,
+    where: str,
 ) -> dict[str, tuple[Any, ...]]:
     """Return name → events in the span, the latest of all, two currencies in the span, any without amount.
 
@@ -144,6 +151,7 @@ def _profile(
         found = table.settle_by(
             shown, "name", f"count(*) FILTER (WHERE {span})", "max(happened)",
             f"min(upper(currency)) FILTER (WHERE {span})", f"max(upper(currency)) FILTER (WHERE {span})", missing,
+            where=where,
         )  # fmt: skip
         return {str(row[0]): row[1:] for row in found if row[0]}
     table.settle_empty()

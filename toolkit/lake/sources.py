@@ -192,8 +192,12 @@ class FileTable:
             if rows:
                 raise DataError(self._first_wrong(*doubt, rows))
 
-    def settle_by(self, shown: Sequence[str], key: str, *expressions: str) -> list[tuple[Any, ...]]:
+    def settle_by(
+        self, shown: Sequence[str], key: str, *expressions: str, where: str = ""
+    ) -> list[tuple[Any, ...]]:
         """Return `key` and aggregate `expressions` over the columns `shown`, a row per key, as `settle` does.
+
+        `where` begins with WHERE and says which rows are looked at, if not all.
 
         Raises:
             DataError: there are rows that cannot be used.
@@ -204,7 +208,7 @@ class FileTable:
         counts = [f"count(*) FILTER (WHERE w{at})" for at in range(len(doubts))]
         found = self.con.rows(
             f"SELECT {', '.join([key, *counts, *expressions])} "
-            f"FROM (SELECT {', '.join([*shown, *wrongs])} FROM {self.sql}) GROUP BY {key}"
+            f"FROM (SELECT {', '.join([*shown, *wrongs])} FROM {self.sql}{where}) GROUP BY {key}"
         )
         for at, doubt in enumerate(doubts):
             rows = sum(row[1 + at] for row in found)

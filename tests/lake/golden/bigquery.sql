@@ -246,6 +246,8 @@ FROM (
     SAFE_CAST(JSON_VALUE(`properties`, '$."points"') AS FLOAT64) AS `v_points`,
     `timestamp` IS NULL AS `w0`
   FROM `events`
+  WHERE
+    `source` IS NULL OR `source` = 'customerio:id'
 )
 GROUP BY
   `name`;

@@ -246,6 +246,8 @@ FROM (
     TRY_TO_DOUBLE(JSON_EXTRACT_PATH_TEXT("properties", '["points"]')) AS "v_points",
     "timestamp" IS NULL AS "w0"
   FROM "events"
+  WHERE
+    "source" IS NULL OR "source" = 'customerio:id'
 )
 GROUP BY
   "name";

@@ -119,6 +119,7 @@ class Spark(Warehouse):
             settings["spark.sql.shuffle.partitions"] = cores[1]
         for name, value in settings.items():
             self.session.conf.set(name, value)
+        self._local = str(context.master).startswith("local")
         self._kept: list[DataFrame] = []
 
     def close(self) -> None:
@@ -145,7 +146,7 @@ class Spark(Warehouse):
         self._frame(sql).createOrReplaceTempView(name)
 
     def table(self, name: str, sql: str) -> None:
-        """Give the query a name; its rows are kept, in memory or on disk, from when they are first read."""
+        """Run the query and keep its rows under a name; on a cluster, from when they are first read."""
         self._keep(name, self._frame(sql))
 
     def stream(self, sql: str) -> Any:
@@ -200,7 +201,10 @@ class Spark(Warehouse):
         return self._asked(lambda: self.session.createDataFrame(rows)), kinds
 
     def _keep(self, name: str, frame: DataFrame) -> None:
-        self._kept.append(frame.persist(StorageLevel.MEMORY_AND_DISK))
+        if self._local:  # nothing can get lost, and what led to the rows need not be planned again
+            frame = self._asked(frame.localCheckpoint)
+        else:
+            self._kept.append(frame.persist(StorageLevel.MEMORY_AND_DISK))
         frame.createOrReplaceTempView(name)
 
     def _frame(self, sql: str) -> DataFrame:
