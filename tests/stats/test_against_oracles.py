@@ -154,3 +154,13 @@ def test_an_arm_too_small_for_its_covariates_is_not_adjusted():
 def test_groups_that_do_not_vary_get_no_p_value():
     found = difference(Group(10, 1.0, 0.0), Group(10, 1.0, 0.0), 0.05)
     assert (found.value, found.se, found.p_value) == (0.0, 0.0, None)
+
+
+def test_lalondes_experiment_gives_its_published_difference_and_hc2_error():
+    from causaldata import nsw_mixtape
+
+    data = nsw_mixtape.load_pandas().data
+    treated, control = (group(data[data["treat"] == arm][["re78"]].to_numpy(dtype=float)) for arm in (1, 0))
+    found = difference(treated, control, 0.05)
+    assert found.value == pytest.approx(1794.343, abs=1e-3)
+    assert found.se == pytest.approx(670.997, abs=1e-3)
