@@ -62,7 +62,7 @@ def demo(
 @app.command()
 def check(spec: SpecPath) -> None:
     """Say what an experiment file would do, or what is wrong with it."""
-    from toolkit.show import preview_text
+    from toolkit.show.preview import preview_text
     from toolkit.steps.check import check as run
 
     workspace, read = _open(spec)
@@ -87,7 +87,7 @@ def design(
     ] = None,
 ) -> None:
     """Say how large the effects are that an experiment can find, from its cohort's own history."""
-    from toolkit.show import design_text
+    from toolkit.show.designed import design_text
     from toolkit.steps.design import design as run
 
     workspace, read = _open(spec)
@@ -103,7 +103,7 @@ def design(
 @app.command()
 def assign(spec: SpecPath) -> None:
     """Assign new customers of the cohort to arms; who is assigned stays so."""
-    from toolkit.show import assigned_text
+    from toolkit.show.assigned import assigned_text
     from toolkit.steps.assign import assign as run
 
     workspace, read = _open(spec)
@@ -125,7 +125,7 @@ def push(
     as_json: Json = None,
 ) -> None:
     """Show what would change in LaunchDarkly; with --apply do it, read it back, and release the messages."""
-    from toolkit.show import plan_record, plan_text, pushed_text
+    from toolkit.show.pushing import plan_record, plan_text, pushed_text
     from toolkit.steps.push import open_launchdarkly, plan_push
     from toolkit.steps.push import push as run
 
@@ -149,7 +149,7 @@ def push(
 @app.command()
 def pull(spec: SpecPath) -> None:
     """Bring new events into the lake."""
-    from toolkit.show import pulled_text
+    from toolkit.show.pulled import pulled_text
     from toolkit.steps.pull import pull as run
 
     workspace, read = _open(spec)
@@ -170,7 +170,7 @@ def measure(spec: SpecPath, as_of: AsOf = None, as_json: Json = None) -> None:
     if as_json:
         _write_json(as_json, record)
     if as_json != "-":
-        from toolkit.show import record_text
+        from toolkit.show.measured import record_text
 
         print(record_text(record))
     raise typer.Exit(int(record["verdict"]["status"] == "not_readable"))
@@ -197,7 +197,7 @@ def weekly(
     as_of: AsOf = None,
 ) -> None:
     """Pull, measure and publish every experiment of a folder, and the index of all."""
-    from toolkit.show import outcomes_text
+    from toolkit.show.published import outcomes_text
     from toolkit.steps.readout import weekly as run
     from toolkit.steps.workspace import Workspace
 

@@ -22,7 +22,7 @@ from toolkit.readout.record import as_json
 from toolkit.readout.render import publish
 from toolkit.sandbox import PROGRAMS, Sandbox
 from toolkit.settings import Settings
-from toolkit.show import truths_text
+from toolkit.show.published import truths_text
 from toolkit.steps.assign import assign
 from toolkit.steps.pull import pull
 from toolkit.steps.push import Pushed, open_launchdarkly, plan_push, push

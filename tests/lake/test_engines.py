@@ -16,7 +16,7 @@ import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -38,6 +38,7 @@ from tests.lake.golden.compile import BUCKETS, DIALECTS, compiled, everything, o
 from tests.lake.golden.compile import HERE as GOLDEN
 from toolkit.errors import SettingsError, StorageError, ToolkitError
 from toolkit.lake.engine import connect, text
+from toolkit.lake.sources import open_file
 from toolkit.lake.tables import Lake
 from toolkit.settings import Settings
 from toolkit.steps.measure import measure
@@ -55,6 +56,11 @@ SAID = {
     "test_a_weekly_interval_is_wider_and_its_p_value_agrees_with_it",
 }
 """Tests that ask at many dates what their neighbours ask at one: nothing else is asked of the engine."""
+FEWER = {
+    "test_hillstrom_is_reproduced": [("covariates", "case")],
+    "test_starbucks_is_reproduced_and_a_wider_interval_is_said_to_be_wider": [("covariates", "case")],
+}
+"""Of these only the last: many covariates ask all that few of them do."""
 POSTGRES = "postgresql://postgres@127.0.0.1/postgres"
 SPARK = "local[2]"
 QUICK = {
@@ -167,9 +173,16 @@ def again(module, test):
     def repeated(*arguments, **named):
         return test(*arguments, **named)
 
-    marks = getattr(module, "pytestmark", [])
-    repeated.pytestmark = [*getattr(test, "pytestmark", []), *(mark.mark for mark in marks)]
+    own, marks = getattr(test, "pytestmark", []), getattr(module, "pytestmark", [])
+    repeated.pytestmark = [*(fewer(test, mark) for mark in own), *(mark.mark for mark in marks)]
     return pytest.mark.usefixtures("engine")(repeated)
+
+
+def fewer(test, mark):
+    if mark.name != "parametrize" or mark.args[0] not in FEWER.get(test.__name__, ()):
+        return mark
+    names, values = mark.args
+    return pytest.mark.parametrize(names, values[-1:]).mark
 
 
 case = test_measuring_files.case
@@ -229,173 +242,154 @@ def test_of_a_person_in_several_rows_the_first_counts_across_files(engine, tmp_p
     assert {lift.level for lift in found.lifts if lift.breakdown} == {"a", "late", "unknown"}
 
 
-LEVELS = {
-    "whole numbers with gaps": [1.0, None, 1e15],
-    "fractions": [0.5, -2.25, 123456.75],
-    "truths": [True, False],
-    "dates": [date(2026, 1, 1), date(2025, 12, 31)],
-    "decimals": [Decimal("1.50"), Decimal("2.00")],
-    "words": ["ä 'b'", ' "c" ', "d\\N"],
-}
+def said_of(engine, path, shown):
+    """Return the rows of a file as expressions of its columns, each followed by whether it is refused."""
+    with connect(engine) as con:
+        table = open_file(con, str(path), what="a test")
+        asked_for = []
+        for column in table.columns:
+            table.doubts.clear()
+            asked_for.append(shown(table, column))
+            asked_for += [f"coalesce({wrong}, false)" for wrong, _, _ in table.doubts]
+        return con.rows(f"SELECT {', '.join(asked_for)} FROM {table.sql} ORDER BY {con.line(table.sql)}")
 
 
-@pytest.mark.parametrize("what", LEVELS)
-def test_levels_of_a_breakdown_are_called_alike(engine, tmp_path, what):
-    case = OnFiles(tmp_path, FILES + "analysis: {breakdowns: [tier]}\n")
-    levels = LEVELS[what]
-    case.people["tier"] = pd.Series([levels[n // 2 % len(levels)] for n in range(80)], dtype=object)
-    if what == "whole numbers with gaps":
-        case.people["tier"] = case.people["tier"].astype(float)
-    found = asked(engine, case.write())
-    assert len({lift.level for lift in found.lifts if lift.breakdown}) == len(levels)
+def alike(engine, path, shown):
+    """Return what DuckDB says, after comparing it with what the engine says."""
+    expected, found = said_of("duckdb", path, shown), said_of(engine, path, shown)
+    assert differences(expected, found, "rows") == []
+    return expected
+
+
+def a_file_of(path, columns):
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def a_csv_of(path, columns):
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return path
+
+
+def test_values_of_any_kind_are_called_alike(engine, tmp_path):
+    at = datetime.fromisoformat("2026-01-01T10:30:00.500000")
+    columns = {
+        "whole numbers with gaps": pa.array([1.0, None, -1e15]),
+        "floats": pa.array([1.5, 16_777_216.0, float("inf")], pa.float32()),
+        "fractions": pa.array([0.5, -2.25, 123456.75]),
+        "not numbers": pa.array([float("nan"), float("-inf"), 0.0]),
+        "truths": pa.array([True, False, None]),
+        "dates": pa.array([date(2026, 1, 1), date(1969, 12, 31), None]),
+        "decimals": pa.array([Decimal("1.50"), Decimal("-2.00"), None], pa.decimal128(10, 2)),
+        "words": pa.array(["ä 'b'", ' "c" ', "d\\N"]),
+        "more words": pa.array(["\\N", "", "a\nb,c"]),
+        "clocks": pa.array([at, at.replace(microsecond=0), None], pa.timestamp("us")),
+        "small": pa.array([-128, 127, None], pa.int8()),
+        "large": pa.array([0, 2**64 - 1, None], pa.uint64()),
+        "dictionary": pa.array(["a", "b", "a"]).dictionary_encode(),
+    }
+    rows = alike(
+        engine, a_file_of(tmp_path / "kinds.parquet", columns), lambda table, name: table.words(name)
+    )
+    assert rows[0][:3] == ("1.0", "1.5", "0.5")
+    assert rows[2][1] == "inf"
 
 
 KEYS = {
-    "int32": lambda ids: pa.array(range(len(ids)), pa.int32()),
-    "uint8": lambda ids: pa.array(range(len(ids)), pa.uint8()),
-    "uint64": lambda ids: pa.array([2**63 + n for n in range(len(ids))], pa.uint64()),
-    "uuid": lambda ids: pa.array([uuid.UUID(int=n * 7919).bytes for n in range(len(ids))], pa.uuid()),
-    "large text": lambda ids: pa.array(ids, pa.large_string()),
-    "dictionary": lambda ids: pa.array(ids).dictionary_encode(),
-    "bytes": lambda ids: pa.array([each.encode() for each in ids], pa.binary()),
+    "int32": pa.array([1, 2, None], pa.int32()),
+    "uint8": pa.array([1, 255, None], pa.uint8()),
+    "uint64": pa.array([1, 2**64 - 1, None], pa.uint64()),
+    "large text": pa.array([" A@b.C ", "ü", None], pa.large_string()),
+    "dictionary": pa.array(["x", "y", None]).dictionary_encode(),
 }
 
 
-@pytest.mark.parametrize("kind", KEYS)
-def test_identifiers_of_any_kind_meet_alike_or_are_refused_alike(engine, tmp_path, kind):
-    case = OnFiles(tmp_path)
-    path = case.write()
-    for name in ("assignments", "people", "events"):
-        table = pq.read_table(tmp_path / f"{name}.parquet")
-        places = {each: at for at, each in enumerate(case.people["id"])}
-        column = KEYS[kind](case.people["id"].tolist())
-        column = column.take(pa.array([places[each] for each in table["id"].to_pylist()]))
-        pq.write_table(
-            table.set_column(table.schema.get_field_index("id"), "id", column), tmp_path / f"{name}.parquet"
+@pytest.mark.parametrize("uuids", [False, True])
+def test_identifiers_of_any_kind_are_the_same_texts(engine, tmp_path, uuids):
+    columns = KEYS if not uuids else {"uuid": pa.array([uuid.UUID(int=7**20).bytes, None], pa.uuid())}
+    for email in (False, True):
+        rows = alike(
+            engine,
+            a_file_of(tmp_path / "keys.parquet", columns),
+            lambda table, name: table.id(name, email=email),  # noqa: B023
         )
-    if kind == "bytes":
-        with pytest.raises(ToolkitError, match="column `id` is BLOB"):
-            asked(engine, path)
-    else:
-        assert asked(engine, path).lifts[0].converters == {"treatment": 14, "holdout": 13}
+    assert rows[0] == (str(uuid.UUID(int=7**20)),) if uuids else ("1", "1", "1", "a@b.c", "x")
 
 
-@pytest.mark.parametrize(
-    ("unit", "zone"),
-    [("s", None), ("ms", "UTC"), ("us", None), ("us", "America/New_York"), ("ns", None), ("ns", "UTC")],
-)
-def test_instants_of_any_precision_are_read_alike_or_refused_alike(engine, tmp_path, unit, zone):
-    case = OnFiles(
-        tmp_path, FILES.replace("events: {source: files}", "events: {source: files, timezone: Asia/Tokyo}")
+def test_a_column_of_bytes_is_no_identifier_anywhere(engine, tmp_path):
+    path = a_file_of(tmp_path / "keys.parquet", {"id": pa.array([b"a", b"b"])})
+    for each in ("duckdb", engine):
+        with pytest.raises(ToolkitError, match="column `id` is BLOB; identifiers must be text"):
+            said_of(each, path, lambda table, name: table.id(name))
+
+
+WALL = [datetime.fromisoformat(f"2026-{each}") for each in (
+    "10-25 01:59:59", "10-25 02:00:00", "10-25 02:30:00.5", "10-25 03:00:00", "03-29 01:59:59.999999",
+    "03-29 02:30:00", "03-29 03:00:00", "07-01 12:00:00", "01-01 00:00:00",
+)]  # fmt: skip
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])
+def test_an_hour_that_comes_twice_or_not_at_all_is_read_alike(engine, tmp_path, zone):
+    columns = {
+        unit: pa.array(WALL, pa.timestamp("us")).cast(pa.timestamp(unit), safe=False) for unit in UNITS
+    }
+    columns["day"] = pa.array([each.date() for each in WALL])
+    rows = alike(
+        engine, a_file_of(tmp_path / "at.parquet", columns), lambda table, name: table.micros(name, zone)
     )
-    path = case.write()
-    table = pq.read_table(tmp_path / "events.parquet")
-    at = table["timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.timestamp(unit, zone or "UTC"))
-    at = at if zone else at.cast(pa.timestamp(unit))
-    pq.write_table(
-        table.set_column(table.schema.get_field_index("timestamp"), "timestamp", at),
-        tmp_path / "events.parquet",
-    )
-    try:
-        assert asked(engine, path).data_through
-    except ToolkitError as refused:
-        assert "TIMESTAMPTZ_NS" in str(refused)  # noqa: PT017 (alike on both, which is what is asked)
+    texts = {"at": [each.isoformat(" ") for each in WALL]}
+    same = alike(engine, a_csv_of(tmp_path / "at.csv", texts), lambda table, name: table.micros(name, zone))
+    local = pd.Series(WALL).dt.tz_localize(zone, ambiguous=False, nonexistent=timedelta(hours=1))
+    expected = [each.value // 1000 if each.value >= 10**17 else None for each in local]
+    assert [row[0] for row in same] == expected
+    microseconds = [row[2 * [*UNITS].index("us")] for row in rows]
+    assert microseconds == expected
 
 
-WALL = [
-    "2026-10-25 01:59:59",
-    "2026-10-25 02:00:00",
-    "2026-10-25 02:30:00.5",
-    "2026-10-25 03:00:00",
-    "2026-03-29 02:30:00",
-]
-
-
-@pytest.mark.parametrize(("clock", "form"), [*((each, "csv") for each in WALL), (WALL[2], "parquet")])
-def test_an_hour_that_comes_twice_or_not_at_all_is_read_alike(engine, tmp_path, clock, form):
-    events = f"events: {{source: files, path: events.{form}, timezone: Europe/Berlin}}"
-    case = OnFiles(tmp_path, FILES.replace("events: {source: files}", events))
-    case.spec = case.spec.replace("2026-01-01", "2026-03-01").replace("2026-02-01", "2026-12-01")
-    case.assignments["assigned_at"] = pd.Timestamp("2026-03-02T00:00:00Z")
-    case.events["timestamp"] = pd.Timestamp("2026-03-05 12:00:00")
-    case.events.loc[3, "timestamp"] = pd.Timestamp(clock)
-    found = asked(engine, case.write(csv=form == "csv"), as_of=date(2026, 12, 31))
-    expected = pd.Timestamp(clock).tz_localize(
-        "Europe/Berlin", ambiguous=False, nonexistent=timedelta(hours=1)
-    )
-    assert found.data_through == expected.tz_convert("UTC").to_pydatetime()
+def test_instants_of_any_precision_are_read_alike(engine, tmp_path):
+    zones = ["UTC", "America/New_York"]
+    columns = {
+        f"{unit} {zone}": pa.array(WALL, pa.timestamp("us", "UTC")).cast(pa.timestamp(unit, zone), safe=False)
+        for unit in UNITS
+        for zone in zones
+    }
+    alike(engine, a_file_of(tmp_path / "at.parquet", columns), lambda table, name: table.micros(name))
 
 
 INSTANTS = [
-    "2026-01-05T10:00:00Z",
-    "2026-01-05 10:00:00.123456+02",
-    "2026-01-05 10:00:00-0330",
-    "2026-01-05T10:00:00+05:45",
-    "2026-1-5 1:02:03 UTC",
-    " 2026-01-05T10:00:00Z ",
-    "2026-01-05",
-    "2026-01-05 10:00",
-    "05.01.2026 10:00:00Z",
-    "soon 1Z",
-    "2026-13-05T10:00:00Z",
-    "1767607200",
-    "",
-]
+    "2026-01-05T10:00:00Z", "2026-01-05 10:00:00.123456+02", "2026-01-05 10:00:00-0330",
+    "2026-01-05T10:00:00+05:45", "2026-1-5 1:02:03 UTC", " 2026-01-05T10:00:00Z ", "2026-01-05",
+    "2026-01-05 10:00", "05.01.2026 10:00:00Z", "soon 1Z", "2026-13-05T10:00:00Z", "1767607200", "now", "nan", "T10:00",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("said", "zone"),
-    [
-        *((each, "") for each in INSTANTS),
-        *((each, ", timezone: Asia/Tokyo") for each in ("2026-01-05 10:00", "2026-01-05T10:00:00Z", "")),
-    ],
-)
-def test_texts_are_taken_for_instants_alike_or_refused_alike(engine, tmp_path, said, zone):
-    events = f"events: {{source: files, path: events.csv{zone}}}"
-    case = OnFiles(tmp_path, FILES.replace("events: {source: files}", events))
-    case.events["timestamp"] = case.events["timestamp"].astype(str)
-    case.events.loc[4, "timestamp"] = said
-    path = case.write(csv=True)
-    try:
-        asked(engine, path)
-    except ToolkitError as refused:
-        if "row 5: `timestamp`" not in str(refused):
-            raise
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_texts_are_taken_for_instants_alike_or_refused_alike(engine, tmp_path, zone):
+    path = a_csv_of(tmp_path / "at.csv", {"said": INSTANTS, "line": range(len(INSTANTS))})
+    rows = alike(
+        engine, path, lambda table, name: table.micros(name, zone) if name == "said" else table.words(name)
+    )
+    assert rows[0][0] == 1_767_607_200_000_000
+    assert not any(rows[0][1:-1])
+    assert all(any(row[1:-1]) for row in rows[INSTANTS.index("05.01.2026 10:00:00Z") :])
 
 
 NUMBERS = [
-    "12.5",
-    " 12.5 ",
-    "+1e3",
-    ".5",
-    "5.",
-    "-0.0",
-    "1e-3",
-    "1d",
-    "0x10",
-    "12,5",
-    "ten",
-    "nan",
-    "-Infinity",
-    "1e999",
-    "",
-]
+    "12.5", " 12.5 ", "+1e3", ".5", "5.", "-0.0", "1e-3", "-17", "",
+    "1d", "0x10", "12,5", "ten", "nan", "-Infinity", "1e999", "true", "--1", "1 2",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("said", NUMBERS)
-def test_texts_are_taken_for_numbers_alike(engine, tmp_path, said):
-    case = OnFiles(tmp_path)
-    case.events["amount"] = case.events["amount"].astype(str)
-    case.events.loc[4, "amount"] = said
-    path = case.write(csv=True)
-    if said in NUMBERS[NUMBERS.index("1d") : -1]:
-        with pytest.raises(ToolkitError, match="row 5: `amount`"):
-            measure(workspace_of(Lake(str(tmp_path / "lake"))), Spec.read(path), as_of=date(2026, 1, 31))
-        lake = Lake(str(tmp_path / "lake"))
-        with pytest.raises(ToolkitError, match="row 5: `amount`"):
-            on(engine, workspace_of(lake), Spec.read(path), as_of=date(2026, 1, 31))
-    else:
-        asked(engine, path)
+def test_texts_are_taken_for_numbers_alike_or_refused_alike(engine, tmp_path):
+    path = a_csv_of(tmp_path / "numbers.csv", {"said": NUMBERS, "line": range(len(NUMBERS))})
+    shown = lambda table, name: table.number(name) if name == "said" else table.words(name)  # noqa: E731
+    for each in ("duckdb", engine):
+        rows = said_of(each, path, shown)
+        refused = [any(row[1:-1]) for row in rows]
+        assert refused == [at > NUMBERS.index("") for at in range(len(NUMBERS))]
+    alike(engine, a_csv_of(path, {"said": NUMBERS[:9], "line": range(9)}), shown)
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])

@@ -25,7 +25,7 @@ from toolkit.errors import NotEnoughData, SpecError
 from toolkit.lake.history import as_if
 from toolkit.lake.tables import Lake
 from toolkit.settings import Settings
-from toolkit.show import design_text
+from toolkit.show.designed import design_text
 from toolkit.stats.planning import looks_inflation
 from toolkit.stats.power import customers_needed, smallest_conversion_effect
 from toolkit.stats.skew import cap_for

@@ -27,47 +27,36 @@ FROM `written`
 GROUP BY
   `arm`;
 
-SELECT
-  SUM(CASE WHEN `n` > 1 THEN 1 ELSE 0 END),
-  SUM(`n`)
-FROM (
-  SELECT
-    `sign`,
-    COUNT(*) AS `n`
-  FROM (
-    SELECT
-      CASE WHEN `id` <> '' THEN (
-        '1' || `id`
-      ) END AS `sign`
-    FROM `written`
-  )
-  WHERE
-    NOT `sign` IS NULL
-  GROUP BY
-    `sign`
-);
-
 CREATE OR REPLACE TABLE `written_repeats` AS
 SELECT
   `sign`
 FROM (
   SELECT
-    `sign`,
-    COUNT(*) AS `n`
-  FROM (
-    SELECT
-      CASE WHEN `id` <> '' THEN (
-        '1' || `id`
-      ) END AS `sign`
-    FROM `written`
-  )
-  WHERE
-    NOT `sign` IS NULL
-  GROUP BY
-    `sign`
+    CASE WHEN `id` <> '' THEN (
+      '1' || `id`
+    ) END AS `sign`
+  FROM `written`
 )
 WHERE
-  `n` > 1;
+  NOT `sign` IS NULL
+GROUP BY
+  `sign`
+HAVING
+  COUNT(*) > 1;
+
+SELECT
+  COUNT(`sign`)
+FROM (
+  SELECT
+    CASE WHEN `id` <> '' THEN (
+      '1' || `id`
+    ) END AS `sign`
+  FROM `written`
+);
+
+SELECT
+  COUNT(*)
+FROM `written_repeats`;
 
 CREATE OR REPLACE TABLE `written_again` AS
 SELECT
@@ -252,69 +241,58 @@ FROM (
 GROUP BY
   `name`;
 
-SELECT
-  SUM(CASE WHEN `n` > 1 THEN 1 ELSE 0 END),
-  SUM(`n`)
-FROM (
-  SELECT
-    `sign`,
-    COUNT(*) AS `n`
-  FROM (
-    SELECT
-      CASE
-        WHEN `name` IN ('Order Completed', 'Order Refunded') AND `order_id` <> ''
-        THEN (
-          '1' || `order_id`
-        )
-        WHEN `event_id` <> ''
-        THEN (
-          '2' || `event_id`
-        )
-      END AS `sign`
-    FROM `told`
-    WHERE
-      `name` IN ('Order Completed', 'Unsub\'d', 'Visited', 'Order Refunded')
-      AND `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
-      AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
-  )
-  WHERE
-    NOT `sign` IS NULL
-  GROUP BY
-    `sign`
-);
-
 CREATE OR REPLACE TABLE `event_repeats` AS
 SELECT
   `sign`
 FROM (
   SELECT
-    `sign`,
-    COUNT(*) AS `n`
-  FROM (
-    SELECT
-      CASE
-        WHEN `name` IN ('Order Completed', 'Order Refunded') AND `order_id` <> ''
-        THEN (
-          '1' || `order_id`
-        )
-        WHEN `event_id` <> ''
-        THEN (
-          '2' || `event_id`
-        )
-      END AS `sign`
-    FROM `told`
-    WHERE
-      `name` IN ('Order Completed', 'Unsub\'d', 'Visited', 'Order Refunded')
-      AND `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
-      AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
-  )
+    CASE
+      WHEN `name` IN ('Order Completed', 'Order Refunded') AND `order_id` <> ''
+      THEN (
+        '1' || `order_id`
+      )
+      WHEN `event_id` <> ''
+      THEN (
+        '2' || `event_id`
+      )
+    END AS `sign`
+  FROM `told`
   WHERE
-    NOT `sign` IS NULL
-  GROUP BY
-    `sign`
+    `name` IN ('Order Completed', 'Unsub\'d', 'Visited', 'Order Refunded')
+    AND `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
+    AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
 )
 WHERE
-  `n` > 1;
+  NOT `sign` IS NULL
+GROUP BY
+  `sign`
+HAVING
+  COUNT(*) > 1;
+
+SELECT
+  COUNT(`sign`)
+FROM (
+  SELECT
+    CASE
+      WHEN `name` IN ('Order Completed', 'Order Refunded') AND `order_id` <> ''
+      THEN (
+        '1' || `order_id`
+      )
+      WHEN `event_id` <> ''
+      THEN (
+        '2' || `event_id`
+      )
+    END AS `sign`
+  FROM `told`
+  WHERE
+    `name` IN ('Order Completed', 'Unsub\'d', 'Visited', 'Order Refunded')
+    AND `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
+    AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
+);
+
+SELECT
+  COUNT(*)
+FROM `event_repeats`;
 
 CREATE OR REPLACE TABLE `marked` AS
 SELECT
@@ -2109,47 +2087,36 @@ SELECT
   COUNT(*) - COUNT(`assigned_at`)
 FROM `lift_files_0`;
 
-SELECT
-  SUM(CASE WHEN `n` > 1 THEN 1 ELSE 0 END),
-  SUM(`n`)
-FROM (
-  SELECT
-    `sign`,
-    COUNT(*) AS `n`
-  FROM (
-    SELECT
-      CASE WHEN `id` <> '' THEN (
-        '1' || `id`
-      ) END AS `sign`
-    FROM `written`
-  )
-  WHERE
-    NOT `sign` IS NULL
-  GROUP BY
-    `sign`
-);
-
-CREATE OR REPLACE VIEW `written_repeats` AS
+CREATE OR REPLACE TABLE `written_repeats` AS
 SELECT
   `sign`
 FROM (
   SELECT
-    `sign`,
-    COUNT(*) AS `n`
-  FROM (
-    SELECT
-      CASE WHEN `id` <> '' THEN (
-        '1' || `id`
-      ) END AS `sign`
-    FROM `written`
-  )
-  WHERE
-    NOT `sign` IS NULL
-  GROUP BY
-    `sign`
+    CASE WHEN `id` <> '' THEN (
+      '1' || `id`
+    ) END AS `sign`
+  FROM `written`
 )
 WHERE
-  `n` > 1;
+  NOT `sign` IS NULL
+GROUP BY
+  `sign`
+HAVING
+  COUNT(*) > 1;
+
+SELECT
+  COUNT(`sign`)
+FROM (
+  SELECT
+    CASE WHEN `id` <> '' THEN (
+      '1' || `id`
+    ) END AS `sign`
+  FROM `written`
+);
+
+SELECT
+  COUNT(*)
+FROM `written_repeats`;
 
 CREATE OR REPLACE VIEW `ledger` AS
 SELECT
@@ -2177,47 +2144,36 @@ SELECT
   COUNT(*)
 FROM `lift_files_1`;
 
-SELECT
-  SUM(CASE WHEN `n` > 1 THEN 1 ELSE 0 END),
-  SUM(`n`)
-FROM (
-  SELECT
-    `sign`,
-    COUNT(*) AS `n`
-  FROM (
-    SELECT
-      (
-        '1' || `id`
-      ) AS `sign`
-    FROM `lift_files_1`
-  )
-  WHERE
-    NOT `sign` IS NULL
-  GROUP BY
-    `sign`
-);
-
-CREATE OR REPLACE VIEW `outcome_repeats` AS
+CREATE OR REPLACE TABLE `outcome_repeats` AS
 SELECT
   `sign`
 FROM (
   SELECT
-    `sign`,
-    COUNT(*) AS `n`
-  FROM (
-    SELECT
-      (
-        '1' || `id`
-      ) AS `sign`
-    FROM `lift_files_1`
-  )
-  WHERE
-    NOT `sign` IS NULL
-  GROUP BY
-    `sign`
+    (
+      '1' || `id`
+    ) AS `sign`
+  FROM `lift_files_1`
 )
 WHERE
-  `n` > 1;
+  NOT `sign` IS NULL
+GROUP BY
+  `sign`
+HAVING
+  COUNT(*) > 1;
+
+SELECT
+  COUNT(`sign`)
+FROM (
+  SELECT
+    (
+      '1' || `id`
+    ) AS `sign`
+  FROM `lift_files_1`
+);
+
+SELECT
+  COUNT(*)
+FROM `outcome_repeats`;
 
 SELECT
   1
@@ -2228,47 +2184,36 @@ SELECT
   COUNT(*)
 FROM `lift_files_2`;
 
-SELECT
-  SUM(CASE WHEN `n` > 1 THEN 1 ELSE 0 END),
-  SUM(`n`)
-FROM (
-  SELECT
-    `sign`,
-    COUNT(*) AS `n`
-  FROM (
-    SELECT
-      (
-        '1' || `id`
-      ) AS `sign`
-    FROM `lift_files_2`
-  )
-  WHERE
-    NOT `sign` IS NULL
-  GROUP BY
-    `sign`
-);
-
-CREATE OR REPLACE VIEW `file1_repeats` AS
+CREATE OR REPLACE TABLE `file1_repeats` AS
 SELECT
   `sign`
 FROM (
   SELECT
-    `sign`,
-    COUNT(*) AS `n`
-  FROM (
-    SELECT
-      (
-        '1' || `id`
-      ) AS `sign`
-    FROM `lift_files_2`
-  )
-  WHERE
-    NOT `sign` IS NULL
-  GROUP BY
-    `sign`
+    (
+      '1' || `id`
+    ) AS `sign`
+  FROM `lift_files_2`
 )
 WHERE
-  `n` > 1;
+  NOT `sign` IS NULL
+GROUP BY
+  `sign`
+HAVING
+  COUNT(*) > 1;
+
+SELECT
+  COUNT(`sign`)
+FROM (
+  SELECT
+    (
+      '1' || `id`
+    ) AS `sign`
+  FROM `lift_files_2`
+);
+
+SELECT
+  COUNT(*)
+FROM `file1_repeats`;
 
 CREATE OR REPLACE VIEW `file1` AS
 SELECT

@@ -110,6 +110,10 @@ class Postgres(Warehouse):
         self.backend.con.rollback()
         self.backend.con.close()
 
+    def sign(self, key: str, *, other: bool = False) -> str:
+        """Return the expression of what stands for the text `key` where repeats are looked for: a hash."""
+        return f"hashtextextended({key}, {int(other)})"
+
     def run(self, sql: str) -> None:
         """Run a statement."""
         self._ask(self.translated(sql)).close()

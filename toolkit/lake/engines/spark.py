@@ -127,6 +127,10 @@ class Spark(Warehouse):
         for frame in self._kept:
             frame.unpersist()
 
+    def sign(self, key: str, *, other: bool = False) -> str:
+        """Return the expression of what stands for the text `key` where repeats are looked for: a hash."""
+        return f"xxhash64({key}, 1)" if other else f"xxhash64({key})"
+
     def run(self, sql: str) -> None:
         """Run a statement. A relation that rows are inserted into is made anew."""
         tree = sqlglot.parse_one(sql, dialect="duckdb")

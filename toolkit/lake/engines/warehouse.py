@@ -1,7 +1,7 @@
 """What engines other than DuckDB have in common: the same questions, translated, over keys as they are.
 
-DuckDB looks for repeats by hashes and numbers customers as it reads them. Hashes differ between engines, and to
-number rows one after another would bring all of them to one machine; elsewhere texts stand for themselves.
+DuckDB numbers customers as it reads them. Elsewhere that would bring all rows to one machine, and their ids
+stand for them. Where an engine has no hash of a text, texts stand for themselves there too.
 """
 
 from __future__ import annotations
@@ -125,13 +125,13 @@ class Warehouse(Engine):
         )
 
     def repeated(self, name: str, keys: str, *, at_most: int) -> tuple[int, int]:  # noqa: ARG002 (any number)
-        """Create the relation `name(sign)` of the signs that stand more than once among `keys`.
+        """Create the table `name(sign)` of the signs that stand more than once among `keys`.
 
         Returns:
             signs that stand more than once, rows with a sign.
         """
-        counted = f"SELECT sign, count(*) AS n FROM ({keys}) WHERE sign IS NOT NULL GROUP BY sign"
-        repeats, rows = self.one(f"SELECT sum(CASE WHEN n > 1 THEN 1 ELSE 0 END), sum(n) FROM ({counted})")
-        create = self.table if repeats else self.view
-        create(name, f"SELECT sign FROM ({counted}) WHERE n > 1")
-        return int(repeats or 0), int(rows or 0)
+        self.table(
+            name, f"SELECT sign FROM ({keys}) WHERE sign IS NOT NULL GROUP BY sign HAVING count(*) > 1"
+        )
+        rows = self.one(f"SELECT count(sign) FROM ({keys})")[0]
+        return int(self.one(f"SELECT count(*) FROM {name}")[0]), int(rows)

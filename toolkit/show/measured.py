@@ -1,0 +1,123 @@
+"""A measurement, in plain text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.show.table import table_text
+
+__all__ = ["record_text"]
+
+
+def record_text(record: dict[str, Any]) -> str:
+    """Return a measurement for the terminal; lifts are hidden behind a failed check."""
+    design = record["design"]
+    through = f", data through {record['data_through']}" if record["data_through"] else ""
+    lines = [
+        f"{design['name']} ({record['experiment']}), as of {record['as_of']}{through}",
+        "",
+        record["verdict"]["text"],
+    ]
+    total = sum(each["customers"] for each in record["arms"]) or 1
+    lines.append(
+        table_text(
+            ["arm", "customers", "share", "planned"],
+            [
+                [
+                    each["arm"],
+                    f"{each['customers']:,}",
+                    f"{each['customers'] / total:.2%}",
+                    f"{each['share']:.2%}",
+                ]
+                for each in record["arms"]
+            ],
+            right=[1, 2, 3],
+        )
+    )
+    lines.append(
+        table_text(
+            ["check", "", ""], [[each["name"], each["status"], each["detail"]] for each in record["checks"]]
+        )
+    )
+    if record["verdict"]["status"] != "not_readable":
+        lines.append(_lifts(record))
+        lines += _family(record)
+        lines += [_worth(each) for each in record["worth"]]
+    lines += [f"note: {each}" for each in record["notes"]]
+    return "\n".join(lines)
+
+
+def _family(record: dict[str, Any]) -> list[str]:
+    """Return what the correction for several comparisons makes of each member, a line each."""
+    said = []
+    for lift in record["lifts"]:
+        family = lift["corrected"]
+        if family is None or lift["breakdown"]:
+            continue
+        low, high = (_number(lift, family["absolute"][end]) for end in ("low", "high"))
+        said.append(
+            f"{lift['metric']} ({lift['arm']}) among {family['members']} ({family['method']}): "
+            f"{low} to {high}, p = {family['p_value']:.2g}"
+        )
+    return said
+
+
+def _worth(worth: dict[str, Any]) -> str:
+    """Return what the offer brought in money, in a line."""
+
+    def span(name: str) -> str:
+        money = worth[name]
+        if money is None:
+            return "not known"
+        ends = ["unbounded" if money[end] is None else f"{money[end]:,.2f}" for end in ("low", "high")]
+        return f"{money['value']:,.2f} ({ends[0]} to {ends[1]})"
+
+    doubt = "" if worth["trusted"] else f"; not to be trusted: {'; '.join(worth['notes'])}"
+    return (
+        f"{worth['arm']}: incremental profit {worth['currency']} {span('total_profit')}, for each unit spent on the "
+        f"offer {span('returned')} came back{doubt}"
+    )
+
+
+def _lifts(record: dict[str, Any]) -> str:
+    rows = []
+    for lift in record["lifts"]:
+        block = lift[lift["decision"]]
+        where = f" [{lift['breakdown']} = {lift['level']}]" if lift["breakdown"] else ""
+        if block is None:
+            rows.append([lift["metric"] + where, lift["arm"], "", "", "", "; ".join(lift["notes"])])
+            continue
+        rows.append(
+            [
+                lift["metric"] + where,
+                lift["arm"],
+                _number(lift, block["absolute"]["value"]),
+                f"{_number(lift, block['absolute']['low'])} to {_number(lift, block['absolute']['high'])}",
+                _percent(block["relative"]),
+                "; ".join(
+                    [lift["decision"], *([] if lift["trusted"] else ["not to be trusted"]), *lift["notes"]]
+                ),
+            ]
+        )
+    header = [
+        "metric",
+        "arm",
+        "lift",
+        f"{round(100 * (1 - record['design']['alpha']), 4):g}% interval",
+        "relative",
+        "how",
+    ]
+    return table_text(header, rows, right=[2])
+
+
+def _number(lift: dict[str, Any], value: float) -> str:
+    if lift["kind"] == "conversion":
+        return f"{value * 100:+.2f} pp"
+    return f"{value:+,.4g}" if abs(value) < 100 else f"{value:+,.0f}"
+
+
+def _percent(relative: dict[str, Any]) -> str:
+    if relative["value"] is None:
+        return "no ratio"
+    ends = [("unbounded" if end is None else f"{end:+.1%}") for end in (relative["low"], relative["high"])]
+    return f"{relative['value']:+.1%} ({ends[0]} to {ends[1]})"

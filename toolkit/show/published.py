@@ -1,0 +1,45 @@
+"""What a weekly run, or the demo, came to, in plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.show.table import table_text
+
+if TYPE_CHECKING:
+    from toolkit.steps.readout import Outcome
+
+__all__ = ["outcomes_text", "truths_text"]
+
+
+def outcomes_text(outcomes: Sequence[Outcome], reports: Path) -> str:
+    """Return one line per experiment of a weekly run, and where the index is."""
+    lines = []
+    for each in outcomes:
+        if each.verdict:
+            lines.append(f"{each.spec}: {each.verdict['status']}: {each.verdict['text']}")
+        if each.error:
+            lines.append(f"{each.spec}: failed: {each.error}")
+    return "\n".join([*lines, f"index: {reports / 'index.html'}"])
+
+
+def truths_text(known: Sequence[Any], looks: dict[str, dict[str, Any]], pages: Sequence[Path]) -> str:
+    """Return the demo's last words: what was found, the truth beside it, and where to read on."""
+    lines = [f"{each['design']['name']}\n  {each['verdict']['text']}" for each in looks.values()]
+    rows = []
+    for each in known:
+        scale, unit = (100, " pp") if each.metric.endswith("_rate") else (1, "")
+        shown = [
+            "" if value is None else f"{value * scale:+,.2f}{unit}"
+            for value in (each.true, each.value, each.low, each.high)
+        ]
+        held = {True: "yes", False: "no", None: "not trusted yet"}[each.covered]
+        rows.append(
+            [each.experiment, each.arm, each.metric, shown[0], shown[1], f"{shown[2]} to {shown[3]}", held]
+        )
+    header = ["experiment", "arm", "metric", "true lift", "measured", "interval", "holds it"]
+    lines.append(table_text(header, rows, right=[3, 4, 5]))
+    lines += ["Open these:", *(f"  {page}" for page in pages)]
+    return "\n".join(lines)
