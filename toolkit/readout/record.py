@@ -15,6 +15,7 @@ from toolkit.design.metrics import Ratio
 from toolkit.stats.compliance import Exposed, Refused
 from toolkit.stats.curve import Schedule
 from toolkit.stats.estimate import Estimate, Relative
+from toolkit.stats.maturity import Maturity
 from toolkit.stats.results import Block, Check, Correction, Lift, Measurement
 from toolkit.stats.value import Money, Worth
 
@@ -48,6 +49,7 @@ def record_of(experiment: Experiment, measurement: Measurement, *, spec_digest: 
         "looks": _looks(measurement.schedule),
         "curve": _curve(experiment, measurement.schedule),
         "worth": [_worth(experiment, arm, each) for arm, each in measurement.worth.items()],
+        "maturity": _maturity(measurement.maturity),
         "notes": list(measurement.notes),
         "design": _design(experiment),
         "provenance": {
@@ -69,6 +71,18 @@ def _check(check: Check) -> dict[str, Any]:
         "status": check.status,
         "p_value": _number(check.p_value),
         "detail": check.detail,
+    }
+
+
+def _maturity(maturity: Maturity | None) -> dict[str, Any] | None:
+    if maturity is None:
+        return None
+    return {
+        "share": _number(maturity.share),
+        "arrived": _number(maturity.arrived),
+        "settled": _number(maturity.settled),
+        "provisional": maturity.provisional,
+        "text": maturity.text,
     }
 
 

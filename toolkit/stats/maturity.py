@@ -11,7 +11,7 @@ of insurance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 
@@ -83,6 +83,10 @@ class Maturity:
     settled: float | None
     provisional: bool
     text: str
+
+    def of_orders(self) -> Maturity:
+        """Return the same where refunds change nothing that is decided by."""
+        return replace(self, provisional=self.arrived is not None and self.arrived < COMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,20 +168,24 @@ def maturity_of(
     orders: Lags | None,
     refunds: Lags | None = None,
     rate: float | None = None,
+    counts: ArrayLike | None = None,
+    read_days: float = 0.0,
     expected: bool = False,
     complete: float = COMPLETE,
 ) -> Maturity:
-    """Return how complete a look is whose orders have `ages` (days, when the data were read) and `amounts`.
+    """Return how complete a look is whose orders have `ages` (days, at its end) and `amounts`.
 
-    Ages are true ages, or the middle of a group's. Arrived: each order stands for those of its age that have not come, one over the share that has (Horvitz &
-    Thompson 1952). Where everything comes late, the youngest orders are not there to stand for anybody: then give
+    Ages are true ages, or the middle of a group's. Arrived: each order (of a group, its `counts`, else its amount)
+    stands for those of its age that have not come, one over the share that has (Horvitz & Thompson 1952); the
+    data were read `read_days` after the look's end, so that orders have had so much longer to come. Where everything comes late, the youngest orders are not there to stand for anybody: then give
     customers, or customer-days, by age as `amounts` and say `expected`, and each counts by the share that has
     come. Settled: 1 − `rate` · share of refunds still to come, `rate` being `refund_rate`'s.
 
     What is not known (`orders` or `refunds` None) is left out of `share`, and the sentence says so.
     """
     age, amount = np.asarray(ages, dtype=float), np.asarray(amounts, dtype=float)
-    total = float(amount.sum())
+    many = amount if counts is None else np.asarray(counts, dtype=float)
+    total, number = float(amount.sum()), float(many.sum())
     if total <= 0:
         return Maturity(None, None, None, provisional=False, text="there are no orders yet to be complete")
     arrived = settled = None
@@ -185,12 +193,12 @@ def maturity_of(
     if orders is None:
         said.append("how late orders come is not known")
     else:
-        come = orders.share_within(age)
+        come = orders.share_within(age + read_days)
         if expected:
-            arrived = float((amount * come).sum()) / total
+            arrived = float((many * come).sum()) / number
         else:  # an order that is there has come: its share is not zero
             come = np.maximum(come, min(each for each in orders.shares if each > 0))
-            arrived = total / float((amount / come).sum())
+            arrived = number / float((many / come).sum())
         said.append(
             f"about {_share(arrived)} of orders have come in (of those that come within {_days(orders)})"
         )

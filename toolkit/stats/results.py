@@ -9,6 +9,7 @@ from typing import Literal
 from toolkit.stats.compliance import Exposed, Refused
 from toolkit.stats.curve import Schedule
 from toolkit.stats.estimate import Estimate, Relative
+from toolkit.stats.maturity import Maturity
 from toolkit.stats.value import Worth
 
 __all__ = ["Block", "Check", "Correction", "Decision", "Lift", "Measurement", "Verdict"]
@@ -130,6 +131,7 @@ class Measurement:
         data_through: how far the data is known to reach; None where outcomes carry no instants.
         schedule: which look this is, and what all looks until now said.
         worth: arm → incremental orders, revenue, profit and the return on the offer.
+        maturity: how complete the look is; None where nothing tells how late orders or refunds come.
     """
 
     experiment: str
@@ -145,6 +147,7 @@ class Measurement:
     files: dict[str, str] = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule.single)
     worth: dict[str, Worth] = field(default_factory=dict)
+    maturity: Maturity | None = None
 
     @property
     def failed(self) -> tuple[Check, ...]:

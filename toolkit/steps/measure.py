@@ -13,10 +13,12 @@ from toolkit.lake.outcomes import Evidence, gather, keep_state
 from toolkit.lake.readings import read
 from toolkit.stats import quality
 from toolkit.stats.lifts import Readings, lifts_of
+from toolkit.stats.maturity import Maturity
 from toolkit.stats.money import worth_by_arm
 from toolkit.stats.results import Check, Measurement
 from toolkit.stats.verdict import verdict_of
 from toolkit.steps.looks import Looks, take_looks
+from toolkit.steps.maturity import maturity_at
 from toolkit.steps.workspace import Spec, Workspace
 
 __all__ = ["Found", "look", "measure"]
@@ -39,7 +41,9 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
         lifts,
         checks,
         schedule,
-        why_provisional=_why_provisional(experiment, evidence, experiment.end_of(found.as_of)),
+        why_provisional=_why_provisional(
+            experiment, evidence, experiment.end_of(found.as_of), found.maturity
+        ),
     )
     tables = {
         "assignments": evidence.ledger.version,
@@ -58,6 +62,7 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
         {name: version for name, version in tables.items() if version is not None},
         schedule=schedule,
         worth=worth_by_arm(experiment, readings, schedule),
+        maturity=found.maturity,
     )
 
 
@@ -70,6 +75,7 @@ class Found:
     readings: Readings
     checks: list[Check]
     looks: Looks
+    maturity: Maturity | None
 
 
 def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Found:
@@ -84,9 +90,10 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
         exposed = exposed_sums(con, lake, experiment, evidence, as_of_end=as_of_end)
         readings = replace(readings, exposed=exposed)
         looks = take_looks(con, experiment, evidence, readings, as_of)
+        maturity = maturity_at(con, lake, experiment, evidence, as_of_end=as_of_end)
         keep_state(con, lake, experiment, evidence)
     checks = _checks(experiment, evidence, readings, delivered, as_of_end, looks)
-    return Found(as_of, evidence, readings, checks, looks)
+    return Found(as_of, evidence, readings, checks, looks, maturity)
 
 
 def _checks(
@@ -162,7 +169,9 @@ def _needed(experiment: Experiment, evidence: Evidence, as_of_end: datetime) -> 
     return as_of_end if window is None or last is None else min(as_of_end, last + window)
 
 
-def _why_provisional(experiment: Experiment, evidence: Evidence, as_of_end: datetime) -> str | None:
+def _why_provisional(
+    experiment: Experiment, evidence: Evidence, as_of_end: datetime, maturity: Maturity | None
+) -> str | None:
     primary = [each for each in experiment.metrics if each.role == "primary"] or experiment.metrics
     windows = [each.window for each in primary if each.window]
     last = evidence.ledger.last_at
@@ -174,7 +183,7 @@ def _why_provisional(experiment: Experiment, evidence: Evidence, as_of_end: date
             )
     elif windows and last and as_of_end < last + max(windows):
         return f"the last customers' windows close on {last + max(windows):%Y-%m-%d}"
-    return None
+    return maturity.text if maturity and maturity.provisional else None
 
 
 def _notes(evidence: Evidence) -> tuple[str, ...]:

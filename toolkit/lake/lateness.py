@@ -1,0 +1,214 @@
+"""How late orders come into the lake, and how long after its order a refund comes, as counted groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+
+from toolkit.design.experiment import Experiment
+from toolkit.lake.activity import ORDER, REFUND
+from toolkit.lake.engine import Engine, instant, micros_of, text
+from toolkit.lake.events import Told, among, nets_refunds
+from toolkit.lake.ledger import Ledger
+from toolkit.lake.sources import FileTable
+from toolkit.lake.tables import Lake
+from toolkit.lake.unit import Needs
+from toolkit.stats.moments import Vector
+
+__all__ = ["Lateness", "Orders", "Refunds", "lateness_of"]
+
+DAY = 86_400_000_000
+HOUR = DAY // 24
+HORIZON = timedelta(days=90)
+"""Older orders are taken for complete: no lag beyond this is judged."""
+PULLS = 3
+"""With fewer pulls there is no telling which orders a pull should have brought and did not."""
+SAMPLED = 1_000_000
+SAMPLE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Orders since assignment by age in days, one group an element; the last group is all that are older."""
+
+    ages: Vector
+    counts: Vector
+    amounts: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Refunds:
+    """Refunds by their lag behind the order and by the order's age, in days, one group an element."""
+
+    lags: Vector
+    ages: Vector
+    counts: Vector
+    amounts: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """What is late, as far as it can be known; None where it cannot.
+
+    Attributes:
+        orders: what the look counts.
+        arrivals: (lags, ages, counts) of the orders that pulls brought, in days.
+        read_days: from the look's end to when the data were read, in days; orders have had so much longer to come.
+        refunds: refunds seen until the look's end.
+    """
+
+    orders: Orders
+    arrivals: tuple[Vector, Vector, Vector] | None
+    read_days: float
+    refunds: Refunds | None
+
+
+def lateness_of(
+    con: Engine,
+    lake: Lake,
+    experiment: Experiment,
+    needs: Needs,
+    told: Told,
+    ledger: Ledger,
+    edges: Sequence[float],
+    *,
+    looked: bool,
+    as_of_end: datetime,
+) -> Lateness | None:
+    """Return what is known of lateness at a look; None where neither arrivals nor refunds tell anything.
+
+    Needs `told`, `roster`, and, where events were looked at closely (`looked`), `few`. `edges` are bounds of lag
+    buckets in days.
+    """
+    if experiment.events is None or ledger.first_at is None:
+        return None
+    end = micros_of(min(as_of_end, told.through) if told.through else as_of_end)
+    arrivals = None
+    if experiment.events.source == "customerio":
+        arrivals = _arrivals(con, lake, experiment, since=as_of_end - HORIZON - timedelta(days=30))
+    refunds = None
+    if looked and told.refunds and nets_refunds(experiment, needs):
+        refunds = _refunds(con, edges, end)
+    if arrivals is None and refunds is None:
+        return None
+    orders = _orders(con, experiment, needs, told, micros_of(ledger.first_at), edges, end)
+    if orders is None:
+        return None
+    read_days = max(0.0, (arrivals[1] - end) / DAY) if arrivals else 0.0
+    return Lateness(orders, arrivals[0] if arrivals else None, read_days, refunds)
+
+
+def _arrivals(
+    con: Engine, lake: Lake, experiment: Experiment, *, since: datetime
+) -> tuple[tuple[Vector, Vector, Vector], int] | None:
+    """Return lags, ages and counts of orders that pulls brought, and the last pull's instant.
+
+    Pulls come when they come, so an order that the first pull after it brought was not late, however long ago it
+    was. Late is one that a pull should have brought and did not; its lag is its age when it came. What was there
+    before the first pull tells nothing. Orders count by the hour, as if each came at the hour's end.
+    """
+    stored = con.stored(lake, "events")
+    if stored is None or experiment.events is None:
+        return None
+    columns = con.columns(stored.sql)
+    if not {"received_at", "timestamp", "name"} <= columns.keys():
+        return None
+    table = FileTable(con, stored.where, stored.sql, columns, csv=False)
+    happened, received = table.micros("timestamp", "UTC"), table.micros("received_at", "UTC")
+    kept_as = f"customerio:{experiment.identity.key}"
+    own = f" AND source = {text(kept_as)}" if "source" in columns else ""
+    recent = ""
+    if table.type_of("timestamp") == "TIMESTAMP WITH TIME ZONE":
+        recent = f" AND timestamp >= {instant(since)}"
+    hour = f"CAST(floor(CAST({happened} AS DOUBLE) / {HOUR}e0) AS BIGINT)"
+    found = con.rows(
+        f"SELECT hour, received, count(*) FROM (SELECT {hour} AS hour, {received} AS received FROM {stored.sql} "
+        f"WHERE name = {text(experiment.events.order.name)} AND received_at IS NOT NULL{own}{recent}) "
+        "GROUP BY hour, received"
+    )
+    rows = np.array(found, dtype=np.int64).reshape(-1, 3)
+    pulls = np.unique(rows[:, 1])
+    if len(pulls) < PULLS:
+        return None
+    last = int(pulls[-1])
+    happened_at = (rows[:, 0] + 1) * HOUR
+    told = (happened_at > pulls[0]) & (happened_at <= last)
+    due = pulls[np.searchsorted(pulls, happened_at[told])]
+    came = rows[told, 1]
+    lags = np.where(came > due, came - happened_at[told], 0) / DAY
+    ages = (last - happened_at[told]) / DAY
+    return (np.minimum(lags, ages), ages, rows[told, 2].astype(float)), last
+
+
+def _bucket(span: str, edges: Sequence[float]) -> str:
+    """Return the number of the bucket that a span (microseconds) lies in."""
+    whens = [f"WHEN {span} < {round(upper * DAY)} THEN {at}" for at, (_, upper) in enumerate(pairwise(edges))]
+    return f"CASE {' '.join(whens)} ELSE {len(edges) - 1} END"
+
+
+def _refunds(con: Engine, edges: Sequence[float], end: int) -> Refunds | None:
+    lag, age = _bucket("r.happened - o.happened", edges), _bucket(f"{end} - o.happened", edges)
+    found = con.rows(
+        f"SELECT lag, age, count(*), sum(amount) FROM (SELECT {lag} AS lag, {age} AS age, "
+        f"CAST(r.v_amount AS DOUBLE) AS amount FROM few o JOIN few r ON o.order_id = r.order_id "
+        f"WHERE o.kind = {ORDER} AND o.copy = 1 AND r.kind = {REFUND} AND r.copy = 1 AND o.happened >= o.assigned "
+        f"AND r.happened < {end}) GROUP BY lag, age"
+    )
+    if not found:
+        return None
+    rows = np.array([[lag, age, n, amount or 0.0] for lag, age, n, amount in found], dtype=float)
+    bounds = np.asarray(edges, dtype=float)
+    lags, ages = bounds[rows[:, 0].astype(int)], bounds[rows[:, 1].astype(int)]
+    return Refunds(np.minimum(lags, ages), ages, rows[:, 2], np.maximum(rows[:, 3], 0.0))
+
+
+def _orders(
+    con: Engine,
+    experiment: Experiment,
+    needs: Needs,
+    told: Told,
+    first: int,
+    edges: Sequence[float],
+    end: int,
+) -> Orders | None:
+    """Return assigned customers' orders since their assignment, by age.
+
+    Among very many orders a sample of customers tells how many are by assigned ones, and their ages. Orders
+    beyond the horizon are counted, and taken to be by assigned customers, and worth, as much as recent ones.
+    """
+    if experiment.events is None:
+        return None
+    name = experiment.events.order.name
+    horizon = end - HORIZON // timedelta(microseconds=1)
+    here = f"{among([name])} AND {told.span} AND happened < {end}"
+    since = max(first, horizon)
+    many = told.in_span.get(name, 0) > SAMPLED
+    sampled = f" AND {con.sign('id')} % {SAMPLE} = 0" if many else ""
+    amount = "sum(CAST(v_amount AS DOUBLE))" if "amount" in needs.values else "count(*)"
+    age = _bucket(f"{end} - happened", edges)
+    found = con.rows(
+        f"SELECT age, count(*), {amount} FROM (SELECT {age} AS age, e.* FROM (SELECT * FROM told WHERE {here} "
+        f"AND happened >= {since}{sampled}) e JOIN roster r ON e.id = r.id WHERE e.happened >= r.assigned) GROUP BY age"
+    )
+    rows = np.array([[age, n, amount or 0.0] for age, n, amount in found], dtype=float).reshape(-1, 3)
+    rows[:, 1:] *= SAMPLE if many else 1
+    bounds = np.asarray([*edges, edges[-1]], dtype=float)
+    places = rows[:, 0].astype(int)
+    ages, counts, amounts = (bounds[places] + bounds[places + 1]) / 2, rows[:, 1], np.maximum(rows[:, 2], 0.0)
+    if first < horizon:
+        every, recent = con.one(
+            f"SELECT count(*), sum(CASE WHEN happened >= {since} THEN 1 ELSE 0 END) FROM told "
+            f"WHERE {here} AND happened >= {first}"
+        )
+        recent = recent or 0
+        older = (every - recent) * (counts.sum() / recent if recent else 1.0)
+        worth = (
+            amounts.sum() / counts.sum() if counts.sum() else 1.0
+        )  # of no order now, amounts do not matter
+        ages, counts = np.r_[ages, float(edges[-1])], np.r_[counts, older]
+        amounts = np.r_[amounts, older * worth]
+    return Orders(ages, counts, amounts) if counts.sum() else None
