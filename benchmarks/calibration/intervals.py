@@ -7,7 +7,7 @@ intervals are computed for all runs at once (`ends`); a test holds them equal to
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,12 @@ from toolkit.stats.estimate import Group
 from toolkit.stats.moments import Moments
 from toolkit.stats.skew import FEWEST_ABOVE, cap_for, distrust, skewness
 
+Flags = NDArray[np.bool_]
+
 __all__ = [
     "ALPHA",
     "KINDS",
+    "SHOWN",
     "Result",
     "Run",
     "Way",
@@ -31,10 +34,18 @@ __all__ = [
     "far_out",
     "judged",
     "p_values",
+    "shares",
+    "shown",
 ]
 
 ALPHA = 0.05
 KINDS = ("conversion", "mean", "mean, adjusted", "mean, capped", "mean, capped and adjusted", "ratio")
+SHOWN = {
+    "conversion, as shown": ("conversion",),
+    "mean, as shown": ("mean",),
+    "mean, adjusted, as shown": ("mean, adjusted", "mean"),
+}
+"""What decides in the end: of these kinds in turn, as measured and then corrected, the first to be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,27 +124,62 @@ def p_values(way: Way, runs: Sequence[Run]) -> Array:
 
 def judged(way: Way, runs: Sequence[Run], alpha: float = ALPHA, *, always: bool = False) -> Result:
     """Return what came of `runs`; with `always`, whether trusted or not."""
+    trusted = np.array([always or _reason(way, run) is None for run in runs])
+    return _result(trusted, *_missed(way, runs, alpha))
+
+
+def shown(ways: Sequence[tuple[Way, Sequence[Run]]], alpha: float = ALPHA) -> Result:
+    """Return what came of runs of which the first trusted of several intervals is shown."""
+    count = len(ways[0][1])
+    trusted = np.zeros(count, dtype=bool)
+    missed = [np.zeros(count, dtype=bool) for _ in range(3)]
+    for way, runs in ways:
+        first = ~trusted & np.array([_reason(way, run) is None for run in runs])
+        for into, each in zip(missed, _missed(way, runs, alpha), strict=True):
+            into[first] = each[first]
+        trusted |= first
+    return _result(trusted, *missed)
+
+
+def shares(control: int, treated: int, buyers: float, more: float, runs: int, seed: int) -> Result:
+    """Return what came of the shown intervals of a conversion rate; the treatment multiplies it by `more`."""
+    rng = np.random.default_rng(seed)
+    counts = rng.binomial([treated, control], [buyers * more, buyers], (runs, 2))
+    found = [
+        Run(_share(treated, one), _share(control, other), (one, other), buyers * (more - 1), more - 1)
+        for one, other in counts.tolist()
+    ]
+    return shown([(Way(bounded=True), found), (Way(skew_corrected=True, bounded=True), found)])
+
+
+def _share(n: int, count: int) -> Group:
+    p = count / n
+    return Group(n, p, p * (1 - p) / (n - 1), p * (1 - p) * (1 - 2 * p) / n**2)
+
+
+def _missed(way: Way, runs: Sequence[Run], alpha: float) -> tuple[Flags, Flags, Flags]:
+    """Return which intervals lie above the truth, which below it, and which relative ones miss it."""
     low, high, limits = ends(way, runs, alpha)
     truth = np.array([run.truth for run in runs])
-    trusted = np.array([always or _reason(way, run) is None for run in runs])
     m1, v1, m0, v0 = np.array(
         [(r.treated.mean, r.treated.variance, r.control.mean, r.control.variance) for r in runs]
     ).T
     theta = 1 + np.array([run.ratio for run in runs])
-    t = (m1 - theta * m0) / np.sqrt(v1 + theta**2 * v0)
+    with np.errstate(invalid="ignore"):  # of runs in which nobody buys nothing is shown
+        t = (m1 - theta * m0) / np.sqrt(v1 + theta**2 * v0)
+    return low > truth, high < truth, (t < limits[:, 0]) | (t > limits[:, 1])
+
+
+def _result(trusted: Flags, high: Flags, low: Flags, relative: Flags) -> Result:
     return Result(
-        len(runs),
-        int(trusted.sum()),
-        int((trusted & (low > truth)).sum()),
-        int((trusted & (high < truth)).sum()),
-        int((trusted & ((t < limits[:, 0]) | (t > limits[:, 1]))).sum()),
+        len(trusted), int(trusted.sum()), *(int((trusted & each).sum()) for each in (high, low, relative))
     )
 
 
 def coverage(world: World, runs: int, seed: int, quantiles: Mapping[str, float]) -> dict[str, Result]:
     """Return results of one world: raw (Welch), and corrected at each of `quantiles`.
 
-    Keys are `raw`, `raw, untrusted too`, and for each quantile its name and `<name>, Welch, untrusted too`.
+    Keys are `raw`, `raw, as shown`, `raw, untrusted too`, and for each quantile its name and `<name>, Welch, untrusted too`.
     """
     raw: list[Run] = []
     capped: dict[str, list[Run]] = {name: [] for name in quantiles}
@@ -155,7 +201,11 @@ def coverage(world: World, runs: int, seed: int, quantiles: Mapping[str, float])
                 for at in range(sums.runs)
             ]
     plain = Way()
-    results = {"raw": judged(plain, raw), "raw, untrusted too": judged(plain, raw, always=True)}
+    results = {
+        "raw": judged(plain, raw),
+        "raw, as shown": shown([(plain, raw), (Way(skew_corrected=True), raw)]),
+        "raw, untrusted too": judged(plain, raw, always=True),
+    }
     for name, each in capped.items():
         results[name] = judged(Way(skew_corrected=True), each)
         results[f"{name}, Welch, untrusted too"] = judged(plain, each, always=True)
@@ -177,7 +227,12 @@ def alike(world: World, runs: int, seed: int) -> dict[str, Result]:
         "mean, capped and adjusted": Way(skew_corrected=True),
         "ratio": Way(),
     }
-    return {kind: judged(ways[kind], each) for kind, each in found.items()}
+    results = {kind: judged(ways[kind], each) for kind, each in found.items()}
+    for name, kinds in SHOWN.items():
+        turns = [(ways[kind], found[kind]) for kind in kinds]
+        mended = [(replace(way, skew_corrected=True), each) for way, each in turns]
+        results[name] = shown([each for both in zip(turns, mended, strict=True) for each in both])
+    return results
 
 
 def far_out(
