@@ -16,6 +16,7 @@ from toolkit.cli import app
 ROOT = Path(__file__).parents[1]
 FLOORS = {
     "errors": set(),
+    "exposure_hook": set(),
     "settings": {"errors"},
     "design": {"errors"},
     "stats": {"errors", "design"},
@@ -23,10 +24,12 @@ FLOORS = {
     "clients": {"errors", "design"},
     "readout": {"errors", "design", "stats"},
     "steps": {"errors", "settings", "design", "stats", "lake", "clients", "readout"},
-    "show": {"errors", "design", "stats", "lake", "readout", "steps"},
+    "receiver": {"errors", "settings", "lake", "steps"},
+    "show": {"errors", "design", "stats", "lake", "readout", "receiver", "steps"},
+    "notebook": {"errors", "design", "stats", "lake", "readout", "show", "steps"},
     "sandbox": {"errors"},
     "demo": {"errors", "settings", "lake", "readout", "sandbox", "show", "steps"},
-    "cli": {"errors", "readout", "steps", "show", "demo"},
+    "cli": {"errors", "readout", "receiver", "steps", "show", "demo"},
 }
 
 

@@ -38,6 +38,12 @@ AsOf = Annotated[
         "--as-of", metavar="DATE", help="Count until the end of this date (2026-11-23); default today."
     ),
 ]
+Rebuild = Annotated[
+    bool,
+    typer.Option(
+        "--rebuild", help="Make the readout kept for that date anew, from the tables' versions of then."
+    ),
+]
 Json = Annotated[
     str | None,
     typer.Option(
@@ -67,6 +73,44 @@ def check(spec: SpecPath) -> None:
 
     workspace, read = _open(spec)
     print(preview_text(read.experiment, run(workspace, read)))
+
+
+@app.command()
+def traits(
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="The folder of experiment files.")
+    ] = "experiments",
+    write: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the document (Markdown) to FILE.")
+    ] = None,
+) -> None:
+    """List the traits of all experiments of a folder: values, owner, age, flag, and where they clash."""
+    from toolkit.show.traits import traits_markdown, traits_text
+    from toolkit.steps.traits import traits as run
+
+    found = run(folder)
+    if write:
+        _write(write, traits_markdown(found))
+    print(traits_text(found))
+
+
+@app.command()
+def lookup(
+    spec: SpecPath,
+    out: Annotated[str, typer.Option(metavar="FILE", help="The file: .parquet, .json or .csv.")],
+    allow_removals: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Let N customers of the file before be missing even if they are a large part."
+        ),
+    ] = 0,
+) -> None:
+    """Write trait values by customer to a file that an application loads, whole or not at all."""
+    from toolkit.show.lookup import lookup_text
+    from toolkit.steps.lookup import lookup as run
+
+    workspace, read = _open(spec)
+    print(lookup_text(run(workspace, read, out, allow_removals=allow_removals)))
 
 
 @app.command()
@@ -122,28 +166,72 @@ def push(
         int,
         typer.Option(metavar="N", help="Let N memberships end even if that is a large part of a segment."),
     ] = 0,
+    retry_refused: Annotated[
+        bool, typer.Option("--retry-refused", help="Try keys again that LaunchDarkly did not take.")
+    ] = False,
     as_json: Json = None,
 ) -> None:
     """Show what would change in LaunchDarkly; with --apply do it, read it back, and release the messages."""
-    from toolkit.show.pushing import plan_record, plan_text, pushed_text
+    from toolkit.show.pushing import plan_record, plan_text, pushed_record, pushed_text
     from toolkit.steps.push import open_launchdarkly, plan_push
     from toolkit.steps.push import push as run
 
     workspace, read = _open(spec)
+    done = None
     with open_launchdarkly(workspace, read) as client:
-        plan = plan_push(workspace, read, client)
-        if as_json:
-            _write_json(as_json, plan_record(plan, read.experiment))
+        plan = plan_push(workspace, read, client, retry_refused=retry_refused)
         if as_json != "-":
             print(plan_text(plan, read.experiment, applied=apply))
-        if not apply:
-            return
-        with _progress() as progress:
-            done = run(workspace, read, client, plan, allow_removals=allow_removals, progress=progress)
+        if apply:
+            with _progress() as progress:
+                done = run(workspace, read, client, plan, allow_removals=allow_removals, progress=progress)
+    if as_json:
+        record = plan_record(plan, read.experiment)
+        _write_json(as_json, record | {"applied": pushed_record(done)} if done else record)
+    if done is None:
+        return
     if as_json != "-":
         print(pushed_text(done))
-    if done.refused:
+    if done.refused or done.not_taken:
         raise typer.Exit(3)
+
+
+@app.command()
+def audit(
+    spec: SpecPath,
+    scaffold: Annotated[
+        bool, typer.Option("--scaffold", help="Print the requests that make safe flags and their segments.")
+    ] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="With --scaffold: make them, off, and audit what was made.")
+    ] = False,
+    turn_on: Annotated[
+        bool, typer.Option("--turn-on", help="With --apply: turn flags on once they are read back and safe.")
+    ] = False,
+    as_json: Json = None,
+) -> None:
+    """Prove by rules and by LaunchDarkly's own SDK that flags are safe. Exit status 1 where one is not."""
+    from toolkit.show.audited import audit_record, audit_text, scaffolded_text
+    from toolkit.steps.audit import audit as run
+    from toolkit.steps.audit import open_flags
+    from toolkit.steps.scaffold import requests_of
+    from toolkit.steps.scaffold import scaffold as make
+
+    workspace, read = _open(spec)
+    if (apply and not scaffold) or (turn_on and not apply):
+        raise SpecError("--apply goes with --scaffold, and --turn-on with both")
+    if scaffold and not apply:
+        _write_json(as_json or "-", requests_of(workspace, read))
+        return
+    with open_flags(workspace, read) as client:
+        if scaffold:
+            print(scaffolded_text(make(read, client, turn_on=turn_on)), file=sys.stderr)
+        found = run(workspace, read, client)
+    if as_json:
+        _write_json(as_json, audit_record(found))
+    if as_json != "-":
+        print(audit_text(found))
+    raise typer.Exit(int(not found.safe))
 
 
 @app.command()
@@ -177,13 +265,13 @@ def measure(spec: SpecPath, as_of: AsOf = None, as_json: Json = None) -> None:
 
 
 @app.command()
-def readout(spec: SpecPath, as_of: AsOf = None) -> None:
+def readout(spec: SpecPath, as_of: AsOf = None, rebuild: Rebuild = False) -> None:
     """Measure and write the page, the notebook and the record of one experiment."""
     from toolkit.readout.index import write_index
     from toolkit.steps.readout import readout as run
 
     workspace, read = _open(spec)
-    record, page = run(workspace, read, as_of=_date(as_of))
+    record, page = run(workspace, read, as_of=_date(as_of), rebuild=rebuild)
     write_index(workspace.reports)
     print(page)
     raise typer.Exit(int(record["verdict"]["status"] == "not_readable"))
@@ -195,17 +283,78 @@ def weekly(
         str, typer.Argument(metavar="DIR", help="The folder of experiment files.")
     ] = "experiments",
     as_of: AsOf = None,
+    rebuild: Rebuild = False,
+    digest: Annotated[
+        str | None, typer.Option(metavar="FILE.md", help="Write a digest for e-mail or chat to FILE.md.")
+    ] = None,
+    base: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Where the reports folder can be opened, for the digest's links."),
+    ] = "",
 ) -> None:
     """Pull, measure and publish every experiment of a folder, and the index of all."""
     from toolkit.show.published import outcomes_text
-    from toolkit.steps.readout import weekly as run
+    from toolkit.steps.weekly import weekly as run
+    from toolkit.steps.weekly import write_digest
     from toolkit.steps.workspace import Workspace
 
     workspace = Workspace.open()
     with _progress() as progress:
-        outcomes = run(workspace, folder, as_of=_date(as_of), progress=progress)
+        outcomes = run(workspace, folder, as_of=_date(as_of), rebuild=rebuild, progress=progress)
+    if digest:
+        write_digest(outcomes, digest, workspace.reports, base=base)
     print(outcomes_text(outcomes, workspace.reports))
     raise typer.Exit(max(each.exit_status for each in outcomes))
+
+
+@app.command()
+def receive(
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="The folder of experiment files.")
+    ] = "experiments",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8080,
+    keep_only: Annotated[
+        bool, typer.Option("--keep-only", help="Only keep what comes; another process applies it.")
+    ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Take nothing in: apply what is kept, then stop.")
+    ] = False,
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="Say what was put aside as unusable, and why.")
+    ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Look once more at what was put aside, then stop.")
+    ] = False,
+) -> None:
+    """Take webhooks in: who enters or leaves a cohort, and what became of messages. Applied within seconds."""
+    from toolkit.receiver.chores import apply_once, held, retry_held
+    from toolkit.receiver.serve import log_to_standard_error, serve
+    from toolkit.show.received import held_text, listening_text, once_text, retried_text
+    from toolkit.steps.inbox import Folder
+    from toolkit.steps.workspace import Workspace
+
+    workspace, files = Workspace.open(), Folder(folder)
+    if retry:
+        print(retried_text(retry_held(workspace, files)))
+    if quarantined:
+        print(held_text(held(workspace)))
+    if once:
+        done = apply_once(workspace, files)
+        print(once_text(done))
+        raise typer.Exit(max((each.exit_status for each in done.refused), default=0))
+    if not (retry or quarantined):
+        log_to_standard_error()
+        serve(
+            workspace,
+            files,
+            host=host,
+            port=port,
+            apply=not keep_only,
+            listening=lambda url, inbox: print(
+                listening_text(url, inbox, files), file=sys.stderr, flush=True
+            ),
+        )
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

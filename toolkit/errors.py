@@ -12,6 +12,7 @@ ToolkitError                  exit status 2 unless said otherwise
 └── VendorError               exit 3: a vendor refused or could not be reached
     ├── Unauthorized          the key or token is wrong or lacks a right
     ├── NotFound              no such segment, flag, person, project
+    ├── InvalidRequest        something in the request is not taken, such as a key
     ├── Conflict              someone else changed it meanwhile, or it exists and is not ours
     ├── WaitingForPerson      an approval is required
     ├── NotReady              a segment is still building
@@ -26,6 +27,7 @@ __all__ = [
     "CheckFailed",
     "Conflict",
     "DataError",
+    "InvalidRequest",
     "LedgerError",
     "NotEnoughData",
     "NotFound",
@@ -100,6 +102,10 @@ class Unauthorized(VendorError):
 
 class NotFound(VendorError):
     """No such segment, flag, person or project."""
+
+
+class InvalidRequest(VendorError):
+    """Something in the request is not taken, such as a key; sending it again changes nothing."""
 
 
 class Conflict(VendorError):

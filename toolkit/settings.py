@@ -41,6 +41,15 @@ class Settings(BaseModel):
     customerio_track_api_key: SecretStr | None = None
     customerio_track_url: str | None = None
 
+    customerio_webhook_signing_key: SecretStr | None = None
+    """Signs reporting webhooks."""
+    lift_webhook_secret: SecretStr | None = None
+    """What the team's own webhooks carry in a header."""
+    lift_webhook_tolerance_seconds: int = Field(648_000, ge=60, le=648_000)
+    """How old a signature may be. Seven and a half days at most: event ids are known again for eight."""
+    lift_inbox: Path | None = None
+    """File of the receiver's inbox, on a local disk; `inbox.sqlite` beside the lake where that is a folder."""
+
     launchdarkly_access_token: SecretStr | None = None
     launchdarkly_project: str = "default"
     launchdarkly_environment: str = "production"

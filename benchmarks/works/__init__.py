@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from benchmarks.works import cold, growth, ledger, one_file, orders, running
+from benchmarks.works import (
+    cold,
+    engines,
+    growth,
+    ledger,
+    one_file,
+    orders,
+    plan,
+    published,
+    receiver,
+    running,
+)
 from benchmarks.works.section import Section, Setting
 
 __all__ = ["WORKS", "Section", "Setting"]
@@ -14,7 +25,11 @@ WORKS: Mapping[str, Callable[[Setting], Section]] = {
     "fifty_million": orders.fifty_million,
     "looks": orders.looks,
     "assign": ledger.assign,
+    "plan": plan.plan,
     "cold": cold.cold,
     "week_52": running.week_52,
     "growth": growth.growth,
+    "engines": engines.engines,
+    "readout": published.readout,
+    "receiver": receiver.receiver,
 }

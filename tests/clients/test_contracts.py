@@ -14,6 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.clients.wiring import Vendor
+from toolkit.design.people_filter import problem_of
 
 SPECS = Path(__file__).parents[2].parent / "shared" / "specs"
 PATCH_TYPE = "application/json; domain-model=launchdarkly.semanticpatch"
@@ -80,12 +81,16 @@ def conforms(name: str, request: httpx.Request) -> None:
         return
     declared = found["requestBody"]["content"][request.headers["Content-Type"]]["schema"]
     schema = {**declared, "components": spec["components"]}
-    # the filter's branches require nothing, so an object meets several: one of them is enough
+    # the filter's branches require nothing, so an object meets several: one of them is enough, and a form of our
+    # own holds what the vendor's lets pass
+    for name in {"filter", "filters"} & set(body):
+        assert problem_of(body[name]) is None
     schema = json.loads(json.dumps(schema).replace('"oneOf"', '"anyOf"'))
     Draft202012Validator(schema).validate(body)
 
 
 BOTH = {"and": [{"segment": {"id": 4}}, {"attribute": {"field": "x", "operator": "eq", "value": "y"}}]}
+DONE = {"export": {"id": 3, "status": "done", "total": 2}}
 APP = {
     "segment": ({"segment": {"id": 7, "name": "s", "state": "finished"}}, lambda c: c.segment(7)),
     "segment size": ({"count": 1}, lambda c: c.segment_size(7)),
@@ -102,7 +107,14 @@ APP = {
     ),
     "messages": (
         {"messages": [], "next": ""},
-        lambda c: list(c.messages(campaign_id=3, metric="sent", start_ts=1, end_ts=2)),
+        lambda c: list(c.message_pages(campaign_id=3, metric="sent", start_ts=1, end_ts=2)),
+    ),
+    "export of people": (DONE, lambda c: c.exports.people(BOTH, ["ltv_90d"])),
+    "export of deliveries": (DONE, lambda c: c.exports.deliveries(campaign_id=3, start_ts=1, end_ts=2)),
+    "an export": (DONE, lambda c: c.exports.look(3)),
+    "an export's file": (
+        {"url": "https://files.example/x.csv"},
+        lambda c: c._wire.ask("GET", "/v1/exports/3/download"),
     ),
 }
 LAUNCHDARKLY = {
@@ -146,5 +158,10 @@ def test_requests_to_the_track_api_are_as_documented():
 def test_a_request_the_documents_do_not_know_would_be_noticed():
     with pytest.raises(AssertionError, match="is no parameter"):
         conforms("customerio-app", httpx.Request("GET", "https://h/v1/activities?until=3"))
+    misspelt = json.dumps({"filter": {"and": [{"segmnt": {"id": 4}}]}}).encode()
+    as_json = {"Content-Type": "application/json"}
+    asked = httpx.Request("POST", "https://h/v1/customers", content=misspelt, headers=as_json)
+    with pytest.raises(AssertionError, match="segmnt"):
+        conforms("customerio-app", asked)
     with pytest.raises(AssertionError, match="not documented"):
         conforms("customerio-app", httpx.Request("GET", "https://h/v1/events"))

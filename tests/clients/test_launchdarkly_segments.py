@@ -9,10 +9,10 @@ from tests.clients.wiring import Vendor, refused
 from toolkit.errors import (
     Conflict,
     DataError,
+    InvalidRequest,
     NotFound,
     Unauthorized,
     UnexpectedAnswer,
-    VendorError,
     WaitingForPerson,
 )
 
@@ -97,7 +97,7 @@ def test_1500_targets_are_sent_and_one_more_is_refused_before_anything_is_sent()
         (refused(403, "forbidden", "Access denied"), Unauthorized, "updateIncluded"),
         (refused(409, "optimistic_locking_error", "stale"), Conflict, "someone else changed it"),
         (refused(401, "unauthorized", "no"), Unauthorized, "LAUNCHDARKLY_ACCESS_TOKEN"),
-        (refused(400, "invalid_request", "too many targets"), VendorError, "too many targets"),
+        (refused(400, "invalid_request", "too many targets"), InvalidRequest, "too many targets"),
     ],
 )
 def test_a_refused_change_says_what_to_do_and_is_not_repeated(answer, kind, said):

@@ -210,7 +210,12 @@ def test_a_readout_is_published_and_a_broken_neighbour_stops_nothing(lift, case)
     done = lift("weekly", case.folder, "--as-of", "2026-01-22", expect=2)
     assert "shares sum to 1.1" in done.stdout
     place = case.folder / "reports" / "on-files" / "2026-01-22"
-    assert {each.name for each in place.iterdir()} == {"index.html", "readout.ipynb", "readout.json"}
+    assert {each.name for each in place.iterdir()} == {
+        "index.html",
+        "readout.csv",
+        "readout.ipynb",
+        "readout.json",
+    }
     index = (case.folder / "reports" / "index.html").read_text()
     assert "on-files/2026-01-22/index.html" in index
     assert "shares sum to 1.1" in index

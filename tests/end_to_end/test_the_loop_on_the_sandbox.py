@@ -284,7 +284,7 @@ def test_an_interrupted_pull_goes_on_at_the_page_it_was_at(box, vip, tmp_path):
     rest = pull(workspace, spec)
     whole = pull(workspace_of(box, tmp_path / "another", tmp_path / "reports"), spec)
     assert kept + rest.added == whole.added
-    assert rest.pages == whole.pages - 2
+    assert rest.events.pages == whole.events.pages - 2
     rows = workspace.lake.read("events").column("event_id").to_pylist()
     assert len(rows) == len(set(rows)) == whole.added
 

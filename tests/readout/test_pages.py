@@ -4,242 +4,336 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
-from pathlib import Path
+from base64 import b64encode
+from hashlib import sha256
 
-import nbformat
 import pytest
 
-from tests.example import FILES, OnFiles
-from toolkit.errors import DataError, ToolkitError
-from toolkit.lake.tables import Lake
+from tests.readout.pages import Nodes, changed, page
+from tests.readout.stories import SPEC
+from toolkit.design.parse import parse_experiment
+from toolkit.errors import DataError
 from toolkit.readout import Readout
-from toolkit.readout.index import write_index
-from toolkit.readout.record import record_of
-from toolkit.readout.render import NOTEBOOK, page_of, publish
-from toolkit.settings import Settings
-from toolkit.steps.measure import measure
-from toolkit.steps.workspace import Spec, Workspace
+from toolkit.readout.previous import extract
 
-CHROMIUM = Path("/usr/bin/chromium")
-QUIET = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "'-alert(1)-'",
-    "</title></svg><script src=//evil.example></script>",
-    "<a href=javascript:alert(1)>x</a>",
-    "{{ 7*7 }}<iframe src=https://evil.example>",
-    "]]><svg onload=alert(1)>",
-]
+QUESTIONS = {
+    "intervals": "What moved?",
+    "weeks": "Is it settled?",
+    "worth": "What did it bring?",
+    "guardrails": "Did anything get worse?",
+    "exposed": "What did it do for those it reached?",
+    "families": "Could one of several be luck?",
+    "breakdowns": "For whom did it work?",
+    "arms": "Are the arms a fair comparison?",
+    "checks": "Can the numbers be believed?",
+    "changes": "What changed since 16 Nov 2026?",
+    "decisions": "What was decided?",
+    "lifts": "Does it depend on how one counts?",
+    "method": "How were the numbers made?",
+    "definitions": "What do the names mean?",
+    "provenance": "Where does this page come from?",
+}
 
 
-@pytest.fixture(scope="module")
-def record(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("case")
-    case = OnFiles(folder, FILES + "analysis: {breakdowns: [tier]}\n")
-    case.people["tier"] = ["a", "a", "b", "b"] * 20
-    path = case.write()
-    spec = Spec.read(path)
-    home = str(folder / "lake")
-    from datetime import date
-
-    found = measure(Workspace(Settings(lift_home=home), Lake(home)), spec, as_of=date(2026, 1, 22))
-    made = record_of(spec.experiment, found, spec_digest=spec.digest)
-    look = {
-        "metric": "purchase_rate",
-        "arm": "treatment",
-        "trusted": True,
-        "value": 0.01,
-        "low": -0.1,
-        "high": 0.1,
-    }
-    return made | {"history": [look | {"as_of": "2026-01-08"}, look | {"as_of": "2026-01-15"}]}
-
-
-def page(record):
-    return page_of([each.html for each in Readout(record).sections()], "Page")
-
-
-def changed(record, **more):
-    return json.loads(json.dumps(record)) | more
-
-
-class Nodes(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-
-def hostile(value, text):
-    """Return the record with `text` in every text that a person could have written."""
-    if isinstance(value, dict):
-        kept = {"status", "role", "kind", "decision", "as_of", "answer", "harm", "looks", "start", "end"}
-        return {key: each if key in kept else hostile(each, text) for key, each in value.items()}
-    if isinstance(value, list):
-        return [hostile(each, text) for each in value]
-    return f"{value}{text}" if isinstance(value, str) else value
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_names_become_text_and_never_nodes(record, text):
-    nodes, plain = Nodes(page(hostile(record, text))), Nodes(page(hostile(record, " plain")))
-    assert nodes.tags == plain.tags
-    assert not [name for name, _ in nodes.attributes if name.startswith("on")]
-    assert not [value for name, value in nodes.attributes if name in {"href", "src"}]
-
-
-def test_the_page_asks_nothing_of_the_network(record):
-    shown = page(record)
-    assert "http://" not in shown
-    assert "https://" not in shown
-    assert "default-src 'none'" in shown
-    assert len(shown) < 150_000
-
-
-def test_charts_are_drawn_and_described(record):
-    nodes = Nodes(page(record))
-    assert nodes.tags.count("svg") > 10
-    labelled = [value for name, value in nodes.attributes if name == "aria-labelledby"]
-    known = {value for name, value in nodes.attributes if name == "id"}
-    assert labelled
-    assert all(each in known for label in labelled for each in label.split())
-
-
-def test_the_page_says_the_numbers_of_the_record(record):
-    shown = page(record)
-    assert record["verdict"]["text"].split(".")[0] in shown
-    for name in ("Method", "Checks", "Provenance", "Definitions", "Breakdowns", "Lift by week"):
-        assert name in shown
-    assert record["provenance"]["spec"] in shown
-
-
-def test_a_failed_check_stands_where_the_numbers_would(record):
+def failing(record):
     failed = changed(record)
     failed["checks"][0] |= {"status": "fail", "detail": "the arms do not have the sizes planned"}
-    failed["verdict"]["status"] = "not_readable"
-    shown = page(failed)
+    return failed
+
+
+def card(record, name):
+    return str(getattr(Readout(record), name)().html)
+
+
+def text_of(shown):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", shown))
+
+
+def test_every_card_asks_one_question_and_answers_it_first(stories):
+    shown = page(stories["win"])
+    for key, question in QUESTIONS.items():
+        body = shown.split(f'<section id="{key}"')[1].split("</section>")[0]
+        assert f">{question}" in body
+        assert (
+            body.index("<h2")
+            < body.index('class="insight"')
+            < min([body.find(each) for each in ("<figure", "<table") if each in body] or [len(body)])
+        )
+
+
+def test_the_page_asks_nothing_of_the_network_and_its_policy_names_what_is_inline(stories):
+    shown = page(stories["win"])
+    assert "http://" not in shown
+    assert "https://" not in shown
+    assert len(shown) < 150_000
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', shown)[1].replace("&#39;", "'")
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert "base-uri 'none'; form-action 'none'" in policy
+    for name in ("style", "script"):
+        content = re.search(rf"<{name}>(.*?)</{name}>", shown, re.DOTALL)[1]
+        digest = b64encode(sha256(content.encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert not [name for name, _ in Nodes(shown).attributes if name == "style" or name.startswith("on")]
+
+
+def test_every_chart_is_described_and_stands_as_a_table_too(stories):
+    shown = page(stories["win"])
+    nodes = Nodes(shown)
+    labelled = [value for name, value in nodes.attributes if name == "aria-labelledby"]
+    known = [value for name, value in nodes.attributes if name == "id"]
+    assert labelled
+    assert len(known) == len(set(known))
+    assert all(each in known for label in labelled for each in label.split())
+    for figure in shown.split("<figure>")[1:]:
+        assert "<table>" in figure.split("</figure>")[0]
+
+
+def test_a_failed_check_stands_where_the_numbers_would(stories):
+    shown = page(failing(stories["win"]))
     assert "The arms do not have the sizes planned." in shown
     assert "What to do" in shown
-    assert "points" not in shown
-    assert "Lift, metric by metric" not in shown
+    for key in ("intervals", "weeks", "worth", "guardrails", "exposed", "families", "breakdowns", "lifts"):
+        assert f'<section id="{key}"' not in shown
     assert "chart wide" in shown  # the arms' sizes are still drawn
 
 
+def test_no_trace_of_a_lift_is_left_where_a_check_failed(stories):
+    record = stories["win"]
+    mark = 0.7531
+
+    def marked(value):
+        if isinstance(value, dict):
+            return {key: marked(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [marked(each) for each in value]
+        return mark if isinstance(value, float) else value
+
+    for name in ("lifts", "curve", "history", "worth"):
+        record[name] = marked(record[name])
+    record["previous"] |= {"lifts": marked(record["previous"]["lifts"])}
+    record["restatements"] = [
+        {
+            "as_of": "2026-11-02",
+            "metric": "revenue",
+            "arm": "free_shipping",
+            "from": 0.1,
+            "to": mark,
+            "text": "",
+        }
+    ]
+    record["maturity"] = {
+        "share": mark,
+        "arrived": mark,
+        "settled": 1.0,
+        "provisional": True,
+        "text": "75.31% in",
+    }
+    record["verdict"] = {"status": "incremental", "text": "Raised by 75.31 points."}
+    traces = re.compile(r"75[.,]?3|0\.75|\b75%|\b75 points|\$0\.75")
+    assert traces.search(text_of(page(record)))
+    assert not traces.search(text_of(page(failing(record))))
+
+
 def test_an_untrusted_lift_shows_its_reason_instead_of_an_interval(record):
-    doubted = changed(record)
-    for lift in doubted["lifts"]:
+    for lift in record["lifts"]:
         lift |= {"trusted": False, "notes": ["rests on 3 customers in holdout who did it"]}
-    shown = page(doubted)
-    assert "rests on 3 customers in holdout" in shown.replace("Rests", "rests")
+    shown = page(record)
+    assert "Rests on 3 customers in holdout who did it." in shown
     assert 'class="span"' not in shown
+    assert 'class="whisker"' not in shown
 
 
 def test_an_end_without_bound_is_an_arrow(record):
-    unbounded = changed(record)
-    for lift in unbounded["lifts"]:
-        lift["trusted"] = True
-        for block in ("raw", "adjusted", "capped"):
-            if lift[block]:
-                lift[block]["relative"]["high"] = None
-    assert 'class="arrow"' in page(unbounded)
-    assert "or more" in page(unbounded)
-
-
-def test_a_record_that_is_not_there_is_told_with_the_mend(tmp_path):
-    with pytest.raises(DataError, match=r"no such file; run `lift readout SPEC`"):
-        Readout.read(tmp_path / "readout.json")
-    (tmp_path / "readout.json").write_text("{")
-    with pytest.raises(DataError, match="is no readout record"):
-        Readout.read(tmp_path / "readout.json")
-
-
-def test_a_failed_cell_publishes_nothing_and_leaves_the_last_page_alone(record, tmp_path):
-    target = publish(record, tmp_path)
-    before = target.read_text()
-    broken = nbformat.read(NOTEBOOK, as_version=4)
-    broken.cells.append(nbformat.v4.new_code_cell("1 / 0"))
-    nbformat.write(broken, tmp_path / "broken.ipynb")
-    with pytest.raises(ToolkitError, match="ZeroDivisionError") as failed:
-        publish(record, tmp_path, notebook=tmp_path / "broken.ipynb")
-    assert target.read_text() == before
-    assert (tmp_path / "on-files" / "2026-01-22.failed" / "readout.ipynb").exists()
-    assert "2026-01-22.failed" in str(failed.value)
-    assert str(tmp_path) not in (target.parent / "readout.ipynb").read_text()
-
-
-@pytest.mark.parametrize("given", [{"recrod": "readout.json"}, {"record": 7}])
-def test_parameters_are_refused_before_a_kernel_starts(record, tmp_path, given):
-    with pytest.raises(ToolkitError, match="parameter"):
-        publish(record, tmp_path, parameters=given)
-    assert not list(tmp_path.glob("*/*"))
-
-
-def test_the_index_lists_every_experiment_and_what_failed(record, tmp_path):
-    for name, on in (("on-files", "2026-01-15"), ("on-files", "2026-01-22"), ("other", "2026-01-22")):
-        place = tmp_path / name / on
-        place.mkdir(parents=True)
-        (place / "readout.json").write_text(json.dumps(changed(record, as_of=on)))
-    (tmp_path / "bad" / "2026-01-22").mkdir(parents=True)
-    (tmp_path / "bad" / "2026-01-22" / "readout.json").write_text("{")
-    (tmp_path / "on-files" / "2026-01-22.failed").mkdir()
-    shown = write_index(tmp_path, {"third": "<b>no</b> network"}).read_text()
-    assert shown.count("<article") == 2
-    assert "on-files/2026-01-15/readout.json" in shown
-    assert "bad, 2026-01-22" in shown
-    assert "&lt;b&gt;no&lt;/b&gt; network" in shown
+    for lift in record["lifts"]:
+        lift |= {"trusted": True, "corrected": None}
+        for name in ("raw", "adjusted", "capped", "skew_corrected"):
+            if lift[name]:
+                lift[name]["relative"]["high"] = None
+    assert 'class="arrow"' in page(record)
+    assert "or more" in page(record)
 
 
 def test_metrics_in_different_units_never_share_an_axis(record):
-    several = changed(record)
-    for lift in several["lifts"]:
+    for lift in record["lifts"]:
         lift["role"] = "primary"
-    drawn = re.findall(r'<desc id="primary[^"]*-wide-desc">(.*?)</desc>', page(several))
+    drawn = re.findall(r'<desc id="primary[^"]*-wide-desc">(.*?)</desc>', page(record))
     assert len(drawn) == len({lift["metric"] for lift in record["lifts"]})
 
 
-def test_a_harmed_guardrail_stands_on_the_first_screen(record):
-    harmed = changed(record)
-    for lift in harmed["lifts"]:
-        if lift["metric"] == "revenue":
-            lift |= {
-                "role": "guardrail",
-                "harm": "decrease",
-                "margin": 0.1,
-                "answer": "harm",
-                "trusted": True,
-            }
-    head = str(Readout(harmed).headline().html)
-    assert "revenue: difference to" in head
-    assert "margin" in head
+def test_a_harmed_guardrail_stands_on_the_first_screen_before_the_primary_metric(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        if lift["role"] == "guardrail":
+            lift["answer"] = "harm"
+    head = card(record, "headline")
+    assert head.index("Unsubscribe rate: difference to") < head.index("Purchase rate: difference to")
+    assert "margin +0.5 points" in head
+
+
+def test_a_guardrail_says_its_answer_against_its_margin(stories):
+    record = stories["win"]
+    answers = {
+        "safe": "No harm beyond the margin for",
+        "unclear": "Harm is not ruled out for",
+        "harm": "Harmed:",
+    }
+    for answer, said in answers.items():
+        for lift in record["lifts"]:
+            if lift["role"] == "guardrail":
+                lift["answer"] = answer
+        assert f"{said} unsubscribe rate." in card(record, "guardrails")
+
+
+def test_secondary_metrics_are_shown_at_the_level_of_their_family(stories):
+    record = stories["win"]
+    lift = next(each for each in record["lifts"] if each["metric"] == "revenue" and not each["breakdown"])
+    lift["corrected"]["absolute"] |= {"low": -0.5, "high": 6.1}
+    lift["corrected"] |= {"p_value": 0.21}
+    assert "1 of 2 secondary comparisons stands after correcting" in card(record, "families")
+    assert "revenue up" not in card(record, "intervals")
+    assert "−\u2060$0.50 to +\u2060$6.10" in card(record, "intervals")
+
+
+def test_the_curve_shows_the_boundary_and_since_when_it_is_crossed(stories):
+    shown = card(stories["win"], "by_week")
+    assert 'class="bound"' in shown
+    assert re.search(r"Look 9 of 9: purchase rate has lain above zero since \d+ \w+ 2026\.", shown)
+    assert "has not crossed the boundary" in card(stories["inconclusive"], "by_week")
+
+
+def test_looks_that_rest_on_too_few_are_hollow_and_have_no_interval(stories):
+    record = stories["win"]
+    plain = card(record, "by_week").count('class="whisker"')
+    assert "shaky" not in card(record, "by_week")
+    for each in record["curve"]:
+        if each["metric"] == "purchase_rate" and each["as_of"] == "2026-10-05":
+            each["means"]["control"] = 9 / each["customers"]["control"]
+    shown = card(record, "by_week")
+    assert shown.count("shaky") == 2  # the wide drawing and the narrow one
+    assert shown.count('class="whisker"') == plain - 2
+    assert "too few customers to judge by" in shown
+
+
+def test_money_is_for_all_and_per_customer_and_says_it_must_not_be_added(stories):
+    shown = card(stories["win"], "worth")
+    assert "the offer paid for itself" in shown
+    assert "Return per 1 spent" in shown
+    assert "never added to another" in shown
+    record = stories["win"]
+    record["worth"][0]["total_profit"] |= {"low": -900.0, "high": 800.0}
+    assert "whether the offer pays for itself is not settled" in card(record, "worth")
+
+
+def test_the_effect_on_those_reached_is_shown_or_why_it_is_not(stories):
+    record = stories["win"]
+    assert re.search(r"The offer reached 6\d\.\d% of free shipping", card(record, "exposed"))
+    for lift in record["lifts"]:
+        lift["exposed"] = {"value": None, "low": None, "high": None, "refused": "nobody was recorded"}
+    assert "Nobody was recorded." in card(record, "exposed")
+    assert "<table" not in card(record, "exposed")
+
+
+def test_groups_that_are_too_small_are_said_to_be_hidden(stories):
+    record = stories["win"]
+    assert "These stand out" in card(record, "breakdowns") or "these stand out" in card(record, "breakdowns")
+    record["lifts"] = [each for each in record["lifts"] if not each["breakdown"]]
+    shown = card(record, "breakdowns")
+    assert "No group is large enough to be shown." in shown
+    assert "ltv_tier is not shown: fewer than two of its groups have ten customers in every arm." in shown
+
+
+def test_arms_are_shown_against_the_plan_at_every_look(stories):
+    shown = card(stories["win"], "arms")
+    assert "Share of holdout at each look" in shown
+    assert shown.count('class="chance"') == 2 * 8
+
+
+def test_traits_that_came_late_are_counted(stories):
+    record = stories["win"]
+    assert card(record, "propagation") == ""
+    due = {"trait": "free_shipping_eligible", "customers": 900, "p50_seconds": 42.0, "p95_seconds": 400.0}
+    record["propagation"] = [due | {"late": 7, "waiting": 3, "max_age_seconds": 300.0}]
+    shown = text_of(card(record, "propagation"))
+    assert "7 of 903 customers had a trait later than it may be." in shown
+    assert "42 s" in shown
+    assert "5 min" in shown
+    record["propagation"] = [due | {"late": 0, "max_age_seconds": 300.0}]
+    assert "No trait was later than it may be, for 900 customers." in card(record, "propagation")
+
+
+def test_what_changed_since_the_page_before_is_said(stories):
+    record = stories["win"]
+    assert "The verdict is still gain; nobody was added." in card(record, "changes")
+    record["previous"] |= {"status": "provisional", "customers": 9000, "spec": "sha256:other"}
+    record["previous"]["checks"]["sample_ratio"] = "warn"
+    shown = text_of(card(record, "changes"))
+    assert "The verdict went from provisional to gain; 3,000 customers more." in shown
+    assert "Check: Arm sizes needs a look passed" in shown
+    assert "The experiment file was changed" in shown
+    record["previous"] = None
+    assert card(record, "changes") == ""
+
+
+def test_the_lake_gives_each_page_the_record_before_it(told):
+    first, second, *_ = told["win"]
+    assert first["previous"] is None
+    assert second["previous"]["as_of"] == first["as_of"]
+    assert second["previous"]["status"] == first["verdict"]["status"]
+
+
+def test_a_page_that_could_not_be_read_hands_no_number_on_to_the_next(stories):
+    assert extract(stories["win"])["lifts"]
+    after = extract(failing(stories["win"]))
+    assert after["status"] == "not_readable"
+    assert after["lifts"] == []
+
+
+def test_a_decision_may_be_written_with_its_bare_day():
+    spec = SPEC.format(key="x", name="X", hypothesis="Y", arm="treatment")
+    first = parse_experiment(spec, "x.yml").decisions[0]
+    assert (first.on.isoformat(), first.by) == ("2026-09-21", "ana@example.com")
+
+
+def test_restatements_say_what_was_said_then_and_now(stories):
+    record = stories["win"]
+    change = {
+        "as_of": "2026-11-02",
+        "metric": "purchase_rate",
+        "arm": "free_shipping",
+        "from": 0.312,
+        "to": 0.287,
+    }
+    record["restatements"] = [change | {"text": "restated from +31.2% to +28.7%"}]
+    shown = text_of(card(record, "restatements"))
+    assert "+31.2% +28.7%" in shown
+    assert "1 earlier number would be said otherwise" in shown
+
+
+def test_decisions_stand_with_their_day_and_without_an_address(stories):
+    shown = text_of(card(stories["win"], "decisions"))
+    assert "21 Sep 2026 Run it on every high-value cart for six weeks ana" in shown
+    assert "@" not in shown
+
+
+def test_definitions_and_provenance_say_what_rebuilds_the_page(stories):
+    record = stories["win"]
+    assert "lift readout experiments/cart-free-shipping.yml --as-of 2026-11-23" in page(record)
+    assert record["provenance"]["spec"] in page(record)
+    assert "Share of customers with “Order Completed”, within 14d" in page(record)
+
+
+def test_long_names_are_cut_in_charts_and_whole_in_tables(record):
+    name = "share_of_customers_who_bought_something_expensive_within_the_first_fortnight"
+    for lift in record["lifts"]:
+        lift["metric"] = name
+    shown = page(record)
+    assert "…</text>" in shown
+    assert name.replace("_", " ").capitalize() in shown
 
 
 def test_the_level_is_not_rounded_to_certainty(record):
     assert Readout(changed(record, design=record["design"] | {"alpha": 0.001})).level == "99.9%"
-
-
-def test_no_trace_of_a_lift_is_left_where_a_check_failed(record):
-    failed = changed(record)
-    failed["checks"][0] |= {"status": "fail", "detail": "the arms do not have the sizes planned"}
-    for lift in failed["lifts"]:
-        for way in ("raw", "adjusted", "capped", "capped_adjusted"):
-            if lift[way]:
-                lift[way]["absolute"] |= {"value": 0.7531, "low": 0.7531, "high": 0.7531}
-                lift[way]["relative"] |= {"value": 0.7531, "low": 0.7531, "high": 0.7531}
-        lift["means"] = {"treatment": 0.7531, "control": 0.7531}
-    for look in failed["history"]:
-        look |= {"value": 0.7531, "low": 0.7531, "high": 0.7531}
-    failed["verdict"] = {"status": "incremental", "text": "Raised by 75.31 points."}
-    assert "75.31" in page(failed | {"checks": record["checks"]})
-    assert not re.search(r"75\.3|0\.75", page(failed))
 
 
 def test_in_a_notebook_sections_are_styled_without_touching_anything_else(record):
@@ -248,75 +342,25 @@ def test_in_a_notebook_sections_are_styled_without_touching_anything_else(record
     assert ":root" not in shown
     assert "body{" not in shown
     assert Readout(record).headline()._repr_html_().startswith('<div class="lift">')
+    assert Readout(record).propagation()._repr_html_() is None
+    assert "nothing to show" in repr(Readout(record).propagation())
 
 
-@pytest.mark.parametrize("text", ["[]", '{"schema": 1}', '{"schema": 99}'])
+@pytest.mark.parametrize("text", ["[]", '{"schema": 1}', '{"schema": 99}', "{"])
 def test_what_is_no_record_is_told_without_a_traceback(tmp_path, text):
     (tmp_path / "readout.json").write_text(text)
     with pytest.raises(DataError, match="is no readout record"):
         Readout.read(tmp_path / "readout.json")
 
 
-def test_one_odd_record_does_not_stop_the_index(record, tmp_path):
-    for name, made in (
-        ("good", record),
-        ("odd", changed(record, verdict={"status": "splendid", "text": ""})),
-    ):
-        place = tmp_path / name / "2026-01-22"
-        place.mkdir(parents=True)
-        (place / "readout.json").write_text(json.dumps(made))
-    shown = write_index(tmp_path).read_text()
-    assert shown.count("<article") == 1
-    assert "odd, 2026-01-22" in shown
+def test_a_record_that_is_not_there_is_told_with_the_mend(tmp_path):
+    with pytest.raises(DataError, match=r"no such file; run `lift readout SPEC`"):
+        Readout.read(tmp_path / "readout.json")
 
 
-def test_a_look_that_is_not_to_be_trusted_is_not_in_the_sparkline(record, tmp_path):
-    doubted = changed(record)
-    for look in doubted["history"]:
-        look["trusted"] = False
-    (tmp_path / "on-files" / "2026-01-22").mkdir(parents=True)
-    (tmp_path / "on-files" / "2026-01-22" / "readout.json").write_text(json.dumps(doubted))
-    assert 'class="spark"' not in write_index(tmp_path).read_text()
-
-
-@pytest.mark.parametrize("more", [{"experiment": "../out"}, {"as_of": "../../out"}])
-def test_a_record_cannot_lead_out_of_the_reports_folder(record, tmp_path, more):
-    with pytest.raises(DataError, match="an experiment's key"):
-        publish(changed(record, **more), tmp_path / "reports")
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_same_record_gives_the_same_bytes_in_any_folder(record, tmp_path):
-    first, second = publish(record, tmp_path / "a"), publish(record, tmp_path / "{b}")
-    for name in ("readout.json", "readout.ipynb", "index.html"):
-        assert (first.parent / name).read_bytes() == (second.parent / name).read_bytes()
-    assert first.read_text().count("<style>") == 1
-
-
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed")
-@pytest.mark.parametrize("width", [1280, 390])
-def test_pages_open_in_a_browser_without_errors_or_requests(record, tmp_path, width):
-    from playwright.sync_api import sync_playwright
-
-    place = tmp_path / "on-files" / "2026-01-22"
-    place.mkdir(parents=True)
-    (place / "readout.json").write_text(json.dumps(record))
-    (place / "index.html").write_text(page(record))
-    index = write_index(tmp_path)
-    problems, asked = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
-        tab = browser.new_page(viewport={"width": width, "height": 800})
-        tab.on("console", lambda message: problems.append(message.text))
-        tab.on("pageerror", lambda error: problems.append(str(error)))
-        tab.on("request", lambda request: asked.append(request.url))
-        for target in (index, place / "index.html"):
-            tab.goto(target.as_uri())
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        assert tab.locator("svg.chart:visible").count() >= 2
-        tab.goto(index.as_uri())
-        tab.click("article a")
-        assert tab.locator("h1").count() == 1
-        browser.close()
-    assert problems == []
-    assert all(each.startswith("file://") for each in asked)
+def test_a_record_of_before_these_cards_still_makes_a_page(record):
+    for name in ("sizes", "looks", "curve", "worth", "maturity", "history", "previous", "restatements"):
+        record.pop(name, None)
+    for name in ("complete_on", "breakdowns", "universal", "decisions"):
+        record["design"].pop(name)
+    assert "What moved?" in page(json.loads(json.dumps(record)))

@@ -105,6 +105,13 @@ def test_customerio_look_ups_are_in_the_vendors_shape(lived: Sandbox):
     conform(document, found.json(), "/v1/customers", "post", 200)
     export = client.post("/v1/exports/customers", json={"filters": {"segment": {"id": 12}}})
     conform(document, export.json(), "/v1/exports/customers", "post", 200)
+    sent = client.post("/v1/exports/deliveries", json={"campaign_id": 31, "start": 0, "end": 2**31})
+    conform(document, sent.json(), "/v1/exports/deliveries", "post", 200)
+    number = export.json()["export"]["id"]
+    standing = client.get(f"/v1/exports/{number}")
+    conform(document, standing.json(), "/v1/exports/{export_id}", "get", 200)
+    link = client.get(f"/v1/exports/{number}/download")
+    conform(document, link.json(), "/v1/exports/{export_id}/download", "get", 200)
 
 
 def test_track_answers_are_in_the_vendors_shape(lived: Sandbox):
@@ -112,6 +119,11 @@ def test_track_answers_are_in_the_vendors_shape(lived: Sandbox):
     for body in ({"batch": [{"type": "thing"}]}, {}):
         answer = client.post("/api/v2/batch", json=body)
         conform(document, answer.json(), "/api/v2/batch", "post", answer.status_code)
+    region = client.get("/api/v1/accounts/region")
+    declared = document["paths"]["/api/v1/accounts/region"]["get"]["responses"]["200"]["content"]
+    shape = declared["application/json"]["schema"]["properties"]
+    assert set(region.json()) == set(shape)
+    Draft202012Validator(shape["region"]).validate(region.json()["region"])
 
 
 def test_the_vendors_own_client_reads_segments_flags_and_projects(lived: Sandbox):

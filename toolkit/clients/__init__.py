@@ -11,6 +11,7 @@ from toolkit.clients.customerio import (
     Failed,
     Identifiers,
     Message,
+    MessagePage,
     Person,
     Segment,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "LaunchDarkly",
     "LdSegment",
     "Message",
+    "MessagePage",
     "Person",
     "Segment",
 ]

@@ -11,12 +11,14 @@ from typing import Any, Self
 import httpx
 
 from toolkit.clients.answers import field, text_or_none
+from toolkit.clients.customerio_exports import Exports, refuse_strange
 from toolkit.clients.customerio_track import BatchResult, CustomerIOTrack, Failed
 from toolkit.clients.customerio_values import (
     Activity,
     ActivityPage,
     Identifiers,
     Message,
+    MessagePage,
     Person,
     Segment,
     activity_from,
@@ -36,6 +38,7 @@ __all__ = [
     "Failed",
     "Identifiers",
     "Message",
+    "MessagePage",
     "Person",
     "Segment",
 ]
@@ -84,6 +87,7 @@ class CustomerIO:
         wall: Callable[[], float] = time.time,
     ) -> None:
         key = usable_secret(app_api_key, VENDOR.key_variables)
+        self._transport = transport
         self._wire = Wire(
             VENDOR,
             base_url,
@@ -156,7 +160,11 @@ class CustomerIO:
 
         Args:
             filter: as documented, e.g. `{"and": [{"segment": {"id": 4}}]}`.
+
+        Raises:
+            DataError: the filter is not in that form; nothing was asked.
         """
+        refuse_strange(filter)
         return self._people("POST", path_of("v1", "customers"), FOUND_PER_PAGE, _encoded({"filter": filter}))
 
     def attributes(
@@ -202,18 +210,20 @@ class CustomerIO:
                 tuple(activity_from(row, number) for number, row in enumerate(rows)), own, following
             )
 
-    def messages(
+    def message_pages(
         self,
         *,
+        start: str | None = None,
         campaign_id: int | None = None,
         newsletter_id: int | None = None,
         metric: str | None = None,
         start_ts: int | None = None,
         end_ts: int | None = None,
-    ) -> Iterator[Message]:
-        """Return deliveries, page by page as they are taken.
+    ) -> Iterator[MessagePage]:
+        """Return finished pages of at most 1,000 deliveries, so that rows and cursor are saved together.
 
         Args:
+            start: the `next` of a page before, of the same question; the newest where None.
             campaign_id: only of this campaign.
             newsletter_id: only of this newsletter.
             metric: only those to which this happened, e.g. "sent".
@@ -232,13 +242,18 @@ class CustomerIO:
             "start_ts": start_ts,
             "end_ts": end_ts,
         }
-        return self._messages({name: value for name, value in asked.items() if value is not None})
+        return self._messages({name: value for name, value in asked.items() if value is not None}, start)
 
-    def _messages(self, query: Mapping[str, str | int]) -> Iterator[Message]:
+    @property
+    def exports(self) -> Exports:
+        """Return what starts exports and fetches them: for many people at once."""
+        return Exports(self._wire, self._transport)
+
+    def _messages(self, query: Mapping[str, str | int], start: str | None) -> Iterator[MessagePage]:
         path, where = path_of("v1", "messages"), "Customer.io at GET /v1/messages"
-        for told, _, _ in self._pages("GET", path, MESSAGES_PER_PAGE, None, None, query):
-            for number, row in enumerate(field(told, "messages", list, where)):
-                yield message_from(row, number)
+        for told, _, following in self._pages("GET", path, MESSAGES_PER_PAGE, None, start, query):
+            rows = field(told, "messages", list, where)
+            yield MessagePage(tuple(message_from(row, at) for at, row in enumerate(rows)), following)
 
     def _of_segment(self, segment_id: int, *rest: str) -> Mapping[str, Any]:
         try:

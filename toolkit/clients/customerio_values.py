@@ -11,7 +11,7 @@ from typing import Any
 from toolkit.clients.answers import field, text_or_none
 from toolkit.errors import UnexpectedAnswer
 
-__all__ = ["Activity", "ActivityPage", "Identifiers", "Message", "Person", "Segment"]
+__all__ = ["Activity", "ActivityPage", "Identifiers", "Message", "MessagePage", "Person", "Segment"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,14 @@ class Message:
     def sent_at(self) -> datetime | None:
         """When it was sent, None if it was not."""
         return self.metrics.get("sent")
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """A page of messages, newest first; `next` is the cursor of the page after."""
+
+    messages: tuple[Message, ...]
+    next: str | None
 
 
 def identifiers_from(told: Any, where: str) -> Identifiers:

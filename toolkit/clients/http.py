@@ -135,16 +135,39 @@ class Wire:
             UnexpectedAnswer: a redirect, a web page, or JSON that is cut short.
             VendorError: whatever `refused` makes of a 4xx.
         """
-        route = f"{method} {path}"
+        answer = self._send(method, path, query=query, body=body, content_type=content_type)
+        if may_be_empty and not answer.content.strip():
+            return {}
+        return parsed(answer.content, f"{self._vendor.name} at {method} {path}", parse_float=parse_float)
+
+    def ask_where(self, method: str, path: str, *, body: bytes, content_type: str) -> str:
+        """Return the `Location` that the vendor answers, as a path with its query; "" if there is none.
+
+        Errors are those of `ask`.
+        """
+        answer = self._send(method, path, body=body, content_type=content_type)
+        there = urlsplit(str(answer.headers.get("Location", "")))
+        return there.path + (f"?{there.query}" if there.query else "")
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for so many seconds, as where the vendor is at work on something."""
+        self._not_before = max(self._not_before, self._timing.clock() + seconds)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+    ) -> httpx.Response:
         url = self._base_url + path
         if query:
             url += "?" + urlencode(query, quote_via=quote, safe="")
         headers = {"Content-Type": content_type} if body is not None else {}
         request = self._client.build_request(method, url, content=body, headers=headers)
-        answer = self._persistently(request, route)
-        if may_be_empty and not answer.content.strip():
-            return {}
-        return parsed(answer.content, f"{self._vendor.name} at {route}", parse_float=parse_float)
+        return self._persistently(request, f"{method} {path}")
 
     def _persistently(self, request: httpx.Request, route: str) -> httpx.Response:
         """Send until there is an answer that will not pass, within attempts and budget."""

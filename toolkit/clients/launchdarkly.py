@@ -12,6 +12,7 @@ import httpx
 
 from toolkit.clients.answers import field
 from toolkit.clients.http import Refusal, Timing, Vendor, Wire, path_of, usable_secret
+from toolkit.clients.launchdarkly_big import BigSegments
 from toolkit.errors import (
     Conflict,
     DataError,
@@ -46,6 +47,11 @@ class LdSegment:
 
     A big segment (`unbounded`) does not list its members: its `included` is empty whatever it holds.
     `included` beats `excluded`; each of `rules` can make members of its own, whom no list shows.
+
+    Attributes:
+        kind: of a big segment's keys; None for a standard segment, which may hold several kinds.
+        count: how many contexts a big segment includes, where the vendor tells.
+        importing: whether a list is being imported into a big segment.
     """
 
     key: str
@@ -56,6 +62,9 @@ class LdSegment:
     unbounded: bool
     excluded: frozenset[str] = frozenset()
     rules: int = 0
+    kind: str | None = None
+    count: int | None = None
+    importing: bool = False
 
 
 class LaunchDarkly:
@@ -102,6 +111,7 @@ class LaunchDarkly:
             timing=Timing(sleep, clock, wall),
             refused=_refused,
         )
+        self.big = BigSegments(self._wire, self._path)
 
     def __repr__(self) -> str:
         return f"LaunchDarkly({self._wire.host}, project={self.project!r}, environment={self.environment!r})"
@@ -115,6 +125,10 @@ class LaunchDarkly:
     def close(self) -> None:
         """Close the connections."""
         self._wire.close()
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for so many seconds."""
+        self._wire.pause(seconds)
 
     def check_access(self) -> None:
         """Ask for the environment.
@@ -144,14 +158,19 @@ class LaunchDarkly:
             self.check_access()
             return None
 
-    def create_segment(self, key: str, *, name: str, description: str, tags: Sequence[str]) -> LdSegment:
-        """Make an empty standard segment.
+    def create_segment(
+        self, key: str, *, name: str, description: str, tags: Sequence[str], big: bool = False
+    ) -> LdSegment:
+        """Make an empty segment: a standard one, or a big one, which stays so for ever.
 
         Raises:
+            Unauthorized: the token may not, or the account's plan has no big segments.
             Conflict: there is one of this key. That may be ours, made by a request whose answer was lost:
                 read it and look at its tags.
         """
-        body = {"key": key, "name": name, "description": description, "tags": list(tags)}
+        body: dict[str, Any] = {"key": key, "name": name, "description": description, "tags": list(tags)}
+        if big:
+            body |= {"unbounded": True, "unboundedContextKind": self.context_kind}
         try:
             return self._segment(self._wire.ask("POST", self._path(), body=_encoded(body)), key)
         except NotFound:
@@ -179,6 +198,8 @@ class LaunchDarkly:
             NotFound: there is no such segment.
             Conflict: someone else changed it meanwhile; read it, and plan again.
             WaitingForPerson: the environment wants an approval first; nothing was changed.
+            InvalidRequest: the vendor does not take one of the keys (it does not say which), or the segment
+                would grow too large; nothing was changed.
         """
         count = len(add) + len(remove)
         if not 1 <= count <= MAX_TARGETS_PER_PATCH:
@@ -192,6 +213,27 @@ class LaunchDarkly:
             for kind, values in (("removeIncludedTargets", remove), ("addIncludedTargets", add))
             if values
         ]
+        return self._patch(key, instructions, comment)
+
+    def relabel(
+        self, key: str, *, description: str, add: Sequence[str], remove: Sequence[str], comment: str
+    ) -> LdSegment:
+        """Change a segment's description and tags; its members stay.
+
+        Raises:
+            NotFound: there is no such segment.
+            Conflict: someone else changed it meanwhile; read it, and plan again.
+            WaitingForPerson: the environment wants an approval first; nothing was changed.
+        """
+        instructions: list[dict[str, Any]] = [{"kind": "updateDescription", "value": description}]
+        instructions += [
+            {"kind": kind, "values": list(tags)}
+            for kind, tags in (("removeTags", remove), ("addTags", add))
+            if tags
+        ]
+        return self._patch(key, instructions, comment)
+
+    def _patch(self, key: str, instructions: Sequence[Mapping[str, Any]], comment: str) -> LdSegment:
         body = {"environmentKey": self.environment, "comment": comment, "instructions": instructions}
         try:
             told = self._wire.ask("PATCH", self._path(key), body=_encoded(body), content_type=SEMANTIC_PATCH)
@@ -238,6 +280,9 @@ class LaunchDarkly:
             unbounded=bool(told.get("unbounded")),
             excluded=self._keys(told, "excluded", where),
             rules=len(told.get("rules") or ()),
+            kind=told.get("unboundedContextKind") if told.get("unbounded") else None,
+            count=(told.get("_unboundedMetadata") or {}).get("includedCount"),
+            importing=bool(told.get("_importInProgress")),
         )
 
     def _keys(self, told: Mapping[str, Any], side: str, where: str) -> frozenset[str]:
@@ -255,7 +300,7 @@ def _refused(refusal: Refusal) -> VendorError:
     """Tell an approval from a missing right, and one conflict from the other."""
     at = f"({refusal.status}) at {refusal.route}"
     told = f" ({refusal.said})" if refusal.said else ""
-    if refusal.status == 403 and "approval" in refusal.said.lower():
+    if refusal.status in (403, 405) and "approval" in refusal.said.lower():  # 405 is what flags answer
         return WaitingForPerson(
             f"LaunchDarkly waits for a person {at}{told}: the environment wants approvals; let someone approve the"
             " change there, or exempt this token from approvals"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toolkit.clients.answers import parsed
-from toolkit.errors import Conflict, NotFound, Unauthorized, UnexpectedAnswer, VendorError
+from toolkit.errors import Conflict, InvalidRequest, NotFound, Unauthorized, UnexpectedAnswer, VendorError
 
 __all__ = ["Refusal", "Vendor", "reason_of"]
 
@@ -52,7 +52,8 @@ class Refusal:
             )
         if self.status == 409:
             return Conflict(f"{vendor.name}: someone else changed it meanwhile {at}{told}: run again")
-        return VendorError(f"{vendor.name} refused the request {at}: {self.said or 'no reason given'}")
+        refused = InvalidRequest if self.status == 400 else VendorError
+        return refused(f"{vendor.name} refused the request {at}: {self.said or 'no reason given'}")
 
 
 def reason_of(body: bytes) -> tuple[str, str]:

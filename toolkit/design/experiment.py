@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import combinations
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,12 +11,21 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, field_validator, model_validator
 
 from toolkit.design.metrics import Metric, Part, Term, latest_window
+from toolkit.design.protection import DoNotOffer, MarginProtection, Schedule
+from toolkit.design.sources import (
+    AssignmentSource,
+    Cohort,
+    Deliveries,
+    Events,
+    Exposures,
+    Fraction,
+    Key,
+    Outcomes,
+)
 from toolkit.design.traits import TraitContract, holdout_segment
 
 __all__ = ["Experiment"]
 
-Key = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 SHARES_TOLERANCE = 1e-9
 
 
@@ -24,119 +34,6 @@ class Identity(Part):
 
     key: Literal["id", "email", "cio_id"] = "id"
     context_kind: str = "user"
-
-
-class UniversalHoldout(Part):
-    """Customers who are in no experiment at all."""
-
-    key: Key
-    share: Fraction
-
-
-class Cohort(Part):
-    """Who qualifies, and when they enrol."""
-
-    source: Literal["customerio", "warehouse", "files"]
-    segment: int | None = None
-    filter: dict[str, Any] | None = None
-    sql: str | None = None
-    path: str | None = None
-    entry: Literal["snapshot", "rolling"] = "snapshot"
-    universal_holdout: UniversalHoldout | None = None
-    layer: Key | None = None
-
-    @model_validator(mode="after")
-    def _what_the_source_needs(self) -> Cohort:
-        given = {name for name in ("segment", "filter", "sql", "path") if getattr(self, name) is not None}
-        allowed = {"customerio": {"segment", "filter"}, "warehouse": {"sql"}, "files": {"path"}}[self.source]
-        if given - allowed:
-            named = " and ".join(f"`{each}`" for each in sorted(given - allowed))
-            kept = " or ".join(f"`{each}`" for each in sorted(allowed))
-            raise ValueError(f"{named} cannot go with `source: {self.source}`, which takes {kept}")
-        if self.source != "files" and len(given) != 1:
-            kept = " or ".join(f"`{each}`" for each in sorted(allowed))
-            raise ValueError(f"`source: {self.source}` needs {kept}" + (", and only one" if given else ""))
-        return self
-
-    @property
-    def file(self) -> str:
-        """Return the file of people, for `source: files`."""
-        return self.path or "people.parquet"
-
-
-class AssignmentSource(Part):
-    """Whether customers are assigned here (`hash`) or were by someone else (`files`)."""
-
-    source: Literal["hash", "files"] = "hash"
-    path: str | None = None
-    timezone: str | None = None
-
-    @model_validator(mode="after")
-    def _path_only_with_files(self) -> AssignmentSource:
-        if self.source == "hash" and self.path:
-            raise ValueError("`path` goes with `source: files`; with `source: hash` remove it")
-        return self
-
-    @property
-    def file(self) -> str:
-        """Return the file of assignments, for `source: files`."""
-        return self.path or "assignments.parquet"
-
-
-class DoNotOffer(Part):
-    """Whoever has this attribute (present, and neither false nor empty) is never eligible."""
-
-    attribute: Annotated[str, Field(min_length=1)]
-
-
-class OrderEvent(Part):
-    """The event that is an order, and where its parts stand among the event's properties."""
-
-    name: str = "Order Completed"
-    id: str = "order_id"
-    amount: str = "amount"
-    currency: str = "currency"
-
-
-class RefundEvent(Part):
-    """The event that takes an order back, wholly or in part."""
-
-    name: str = "Order Refunded"
-    id: str = "order_id"
-    amount: str = "amount"
-
-
-class Events(Part):
-    """Where what customers did comes from."""
-
-    source: Literal["customerio", "files"]
-    path: str | None = None
-    timezone: str | None = None
-    order: OrderEvent = OrderEvent()
-    refund: RefundEvent = RefundEvent()
-
-    @model_validator(mode="after")
-    def _path_only_with_files(self) -> Events:
-        if self.source == "customerio" and self.path:
-            raise ValueError("`path` goes with `source: files`; with `source: customerio` remove it")
-        return self
-
-    @property
-    def file(self) -> str:
-        """Return the file of events, for `source: files`."""
-        return self.path or "events.parquet"
-
-
-class Outcomes(Part):
-    """A table with one row per customer, made by the team."""
-
-    source: Literal["files"] = "files"
-    path: str = "outcomes.parquet"
-
-    @property
-    def file(self) -> str:
-        """Return the file of outcomes."""
-        return self.path
 
 
 class Analysis(Part):
@@ -155,6 +52,16 @@ class Analysis(Part):
         return self
 
 
+class Delivery(Part):
+    """How LaunchDarkly comes to know who is served what.
+
+    `segments`: members are pushed. `rollout`: the flag draws with the experiment's own seed, and nothing is
+    pushed. `lookup`: the application passes the trait as an attribute of its context.
+    """
+
+    mode: Literal["segments", "rollout", "lookup"] = "segments"
+
+
 class Value(Part):
     """What an order is worth and what the offer costs, for profit and the return on the offer."""
 
@@ -164,10 +71,19 @@ class Value(Part):
 
 
 class Decision(Part):
-    """What the team decided, and when."""
+    """What the team decided, when, and who said so."""
 
     on: date
-    text: Annotated[str, Field(min_length=1)]
+    decision: Annotated[str, Field(min_length=1)]
+    by: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_a_word(cls, given: Any) -> Any:
+        """Take the key `on` for what it says: YAML reads it, unquoted, as true."""
+        if not isinstance(given, dict):
+            return given
+        return {"on" if key is True else key: each for key, each in given.items()}
 
 
 class Experiment(Part):
@@ -187,9 +103,14 @@ class Experiment(Part):
     control: str
     assignment: AssignmentSource = AssignmentSource()
     traits: tuple[TraitContract, ...] = ()
+    delivery: Delivery = Delivery()
     do_not_offer: DoNotOffer | None = None
+    margin_protection: MarginProtection | None = None
+    schedule: Schedule | None = None
     events: Events | None = None
     outcomes: Outcomes | None = None
+    deliveries: Deliveries | None = None
+    exposures: Exposures | None = None
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
     analysis: Analysis = Analysis()
     value: Value | None = None
@@ -217,7 +138,12 @@ class Experiment(Part):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Experiment:
-        problems = [*self._arm_problems(), *self._source_problems()]
+        problems = [
+            *self._arm_problems(),
+            *self._source_problems(),
+            *self._escalation_problems(),
+            *self._rollout_problems(),
+        ]
         if self.end < self.start:
             problems.append(f"end: {self.end} is before start {self.start}")
         for zone in (self.events and self.events.timezone, self.assignment.timezone):
@@ -266,6 +192,44 @@ class Experiment(Part):
                     said.append(f"metrics[{at}]: `event` needs `events:`; with `outcomes:` name a `column`")
             if metric.lookbacks and not self.events:
                 said.append(f"metrics[{at}]: `lookback` needs `events:`; with `outcomes:` name a column")
+        if self.exposures and not any(trait.flag for trait in self.traits):
+            said.append(
+                "exposures: no trait names its `flag`, so there is nothing to look for; name it there"
+            )
+        return said
+
+    def _escalation_problems(self) -> list[str]:
+        """Say where a customer would move on twice: message and site follow one moment."""
+        rules = [(trait.name, trait.escalate) for trait in self.traits if trait.escalate]
+        return [
+            f"traits: {name} and {other} escalate customers of one arm by different rules; give both the same "
+            "`after` and `opt_out`, so that message and site move on together"
+            for (name, rule), (other, second) in combinations(rules, 2)
+            if set(rule.arms) & set(second.arms)
+            and (rule.after, rule.opt_out) != (second.after, second.opt_out)
+        ]
+
+    def _rollout_problems(self) -> list[str]:
+        """Say what a plain rollout cannot do: it knows a customer's key, and nothing else."""
+        if self.delivery.mode != "rollout":
+            return []
+        said = []
+        if self.seed is None:
+            said.append(
+                "delivery: `mode: rollout` needs `seed:`, the number that the flag's rollout draws with"
+            )
+        if self.assignment.source != "hash":
+            said.append(
+                "delivery: `mode: rollout` draws by hash; with `assignment: {source: files}` use segments"
+            )
+        if self.cohort and self.cohort.layer:
+            said.append("delivery: a rollout cannot know a `layer`; remove it, or use `mode: segments`")
+        if any(trait.escalate or trait.type == "band" for trait in self.traits):
+            said.append("delivery: a rollout can neither `escalate` nor know a band; use `mode: segments`")
+        if self.trait_attributes:
+            said.append(
+                "delivery: a rollout knows no attributes, as bands and margins do; use `mode: segments`"
+            )
         return said
 
     # ---- what follows from the file -------------------------------------------------------------
@@ -313,9 +277,27 @@ class Experiment(Part):
         return self.ends_at + max(windows) if windows else self.ends_at
 
     @property
+    def pulls(self) -> bool:
+        """Return whether something has to be pulled into the lake before it can be measured."""
+        return bool((self.events and self.events.in_lake) or self.deliveries or self.exposures)
+
+    @property
     def longest_window(self) -> timedelta | None:
         """Return the longest metric window, or None if one has no end."""
         return latest_window(self.metrics)
+
+    @property
+    def opt_outs(self) -> tuple[str, ...]:
+        """Return the names of the events that take back an escalated offer, besides the order."""
+        named = (trait.escalate.opt_out for trait in self.traits if trait.escalate)
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    @property
+    def trait_attributes(self) -> tuple[str, ...]:
+        """Return the attributes of a customer that decide about eligibility now, each once."""
+        banded = [trait.attribute for trait in self.traits if trait.attribute]
+        guarded = [self.margin_protection.attribute] if self.margin_protection else []
+        return tuple(dict.fromkeys([*banded, *guarded]))
 
     @property
     def segments(self) -> tuple[str, ...]:

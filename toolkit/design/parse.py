@@ -150,7 +150,7 @@ def _known_keys(model: Any, where: Sequence[int | str]) -> set[str]:
                 if step in each.model_fields
                 for inner in _models(each.model_fields[step].annotation)
             ]
-    return {name for each in models for name in each.model_fields}
+    return {field.alias or name for each in models for name, field in each.model_fields.items()}
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -116,7 +116,7 @@ def remember(lake: Lake, experiment: Experiment, activity: Activity | None) -> N
         return
     events = experiment.events
     store = store_of(lake.home, experiment.key)
-    if store and events and events.source == "customerio" and not store.wanted():
+    if store and events and events.in_lake and not store.wanted():
         store.note()
 
 
@@ -135,7 +135,7 @@ def advance(
     Needs `roster`; creates the view `told` of all events, and `marked`, `few` and `corrections` as `add_up` does.
     """
     events = experiment.events
-    if events is None or events.source != "customerio" or con.dialect != "duckdb" or lake.versions:
+    if events is None or not events.in_lake or con.dialect != "duckdb" or lake.versions:
         return None
     store = store_of(lake.home, experiment.key)
     version = lake.version("events") if store and store.wanted() else None

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import Engine, micros, text
-from toolkit.lake.tables import Lake
+from toolkit.lake.engine import Engine
 from toolkit.stats.adjust import ArmRegression
 from toolkit.stats.moments import Moments
 
@@ -26,7 +24,6 @@ __all__ = [
     "centres_of",
     "literal",
     "residual_sums",
-    "treated_all_the_same",
 ]
 
 
@@ -253,21 +250,6 @@ def residual_sums(
             squares, cubes = squares + rest[0] * silent, cubes + rest[1] * silent
         out[key] = (squares, cubes)
     return out
-
-
-def treated_all_the_same(con: Engine, lake: Lake, experiment: Experiment) -> int | None:
-    """Return how many of the control were given the treatment, None where exposures are not recorded."""
-    stored = con.stored(lake, "exposures")
-    if stored is None:
-        return None
-    control = list(experiment.arms).index(experiment.control)
-    return int(
-        con.one(
-            f"SELECT count(DISTINCT e.id) FROM {stored.sql} e JOIN ledger l ON e.id = l.id "
-            f"WHERE e.experiment = {text(experiment.key)} AND l.arm = {control} "
-            f"AND {micros('e.timestamp')} >= l.assigned"
-        )[0]
-    )
 
 
 def _parameters(fit: ArmRegression) -> list[float]:

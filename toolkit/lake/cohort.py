@@ -11,9 +11,14 @@ from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, SpecError
 from toolkit.lake.engine import Engine, connect, parquet, quoted, text
 from toolkit.lake.sources import FileTable, open_file
+from toolkit.lake.sync_tables import Sync, identity_of, open_sync, sync_files
 from toolkit.lake.tables import TABLES, Lake
 
-__all__ = ["attributes_wanted", "customers_with", "qualify"]
+__all__ = ["ENTERED", "attributes_of", "attributes_wanted", "customers_with", "qualify"]
+
+
+ENTERED = "qualified_at"
+"""The column that says when somebody came to qualify."""
 
 
 def attributes_wanted(experiment: Experiment) -> tuple[str, ...]:
@@ -31,6 +36,14 @@ def qualify(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> None:
         SpecError, DataError: the query or the file cannot be used, or lacks a column.
     """
     _qualify(con, experiment, _people(con, lake, experiment, spec))
+
+
+def customers_of(lake: Lake, experiment: Experiment, spec: str) -> frozenset[str]:
+    """Return the customers whom the file or query names."""
+    with connect() as con:
+        table = _people(con, lake, experiment, spec)
+        rows = con.rows(f"SELECT {table.id(email=experiment.identity.key == 'email')} FROM {table.sql}")
+    return frozenset(str(row[0]) for row in rows if row[0])
 
 
 def customers_with(lake: Lake, experiment: Experiment, spec: str, attribute: str) -> frozenset[str]:
@@ -54,11 +67,59 @@ def customers_with(lake: Lake, experiment: Experiment, spec: str, attribute: str
     return frozenset(str(row[0]) for row in rows if row[0])
 
 
+def attributes_of(
+    lake: Lake, experiment: Experiment, spec: str, names: Sequence[str]
+) -> dict[str, dict[str, str | None]]:
+    """Return customer → attribute → its text, None where it is empty; a customer's first row counts.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    with connect() as con:
+        table = _people(con, lake, experiment, spec)
+        absent = [name for name in names if name not in table.columns]
+        if absent:
+            raise DataError(
+                f"{table.path}: no column {', '.join(f'`{name}`' for name in absent)}, which a band or "
+                f"`margin_protection` names; it has {', '.join(table.columns)}"
+            )
+        identifier = table.id(email=experiment.identity.key == "email")
+        shown = ", ".join(table.words(name) for name in names)
+        rows = con.rows(f"SELECT {identifier}, {shown} FROM {table.sql} ORDER BY {con.line(table.sql)} DESC")
+    return {str(row[0]): dict(zip(names, row[1:], strict=True)) for row in rows if row[0]}
+
+
 def _people(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> FileTable:
     if experiment.cohort and experiment.cohort.source == "files":
         path = experiment.file_beside(spec, experiment.cohort.file)
         return open_file(con, path, what="`cohort` names it as the table of people")
+    cohort = experiment.cohort
+    if cohort and cohort.path:
+        what = "`cohort` names it as the folder of Customer.io's warehouse sync"
+        sync = sync_files(experiment.file_beside(spec, cohort.path), what=what)
+        if cohort.sql is None:
+            return _from_sync(con, experiment, sync, cohort.where)
+        open_sync(con, sync)
     return _from_warehouse(con, lake, experiment, spec)
+
+
+def _from_sync(con: Engine, experiment: Experiment, sync: Sync, where: str | None) -> FileTable:
+    """Return the people of a warehouse sync for whom the condition holds, by the experiment's identity key.
+
+    Their attributes are those whose names stand anywhere in the experiment file.
+    """
+    said = experiment.model_dump_json()
+    open_sync(con, sync, attributes=lambda name: name in said or name == ENTERED)
+    chosen = f"(SELECT * FROM sync.people{f' WHERE {where}' if where else ''}) e"
+    try:
+        con.table(
+            "from_sql", f"SELECT e.* REPLACE ({identity_of(experiment.identity.key)} AS id) FROM {chosen}"
+        )
+    except duckdb.Error as wrong:
+        raise DataError(
+            f"{sync.folder}: `cohort.where` ({where}) cannot be asked: {str(wrong).splitlines()[0]}"
+        ) from None
+    return FileTable(con, sync.folder, "from_sql", con.columns("from_sql"), csv=False)
 
 
 def _from_warehouse(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> FileTable:

@@ -11,7 +11,7 @@ from typing import Any
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, SpecError
 from toolkit.lake.engine import Engine, at_micros, instant, micros_of, quoted, text, texts
-from toolkit.lake.intake import complete_through, wanted_events
+from toolkit.lake.intake import complete_through, kept_as, wanted_events
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
@@ -288,7 +288,7 @@ def events_of_lake(
         else:
             expression = table.number(value)
         values.append(f"{expression} AS {quoted('v_' + value)}")
-    key = f"customerio:{experiment.identity.key}"
+    key = kept_as(experiment, spec)
     shown = _told(
         table,
         table.id(),

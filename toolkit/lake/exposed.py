@@ -1,13 +1,14 @@
-"""Who really got the treatment: exposures kept in the lake, and what the exposed did."""
+"""What those did who really got the treatment."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import Engine, micros, micros_of, text
+from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.outcomes import Evidence, as_number
 from toolkit.lake.tables import Lake
+from toolkit.lake.treated import treated_by
 
 __all__ = ["exposed_sums"]
 
@@ -17,18 +18,17 @@ def exposed_sums(
 ) -> dict[str, tuple[int, dict[str, float]]] | None:
     """Return arm → customers exposed since their assignment, and per column the sum over them.
 
-    None where no exposure of this experiment is kept, or results stand ready per customer. Needs `roster` and
-    `active`.
+    Exposed is whom a message reached or who was served the offer. None where nothing is known of either, or
+    results stand ready per customer. Needs `roster` and `active`.
     """
-    stored = con.stored(lake, "exposures")
-    if stored is None or evidence.told is None:
+    known = [each for each in treated_by(con, lake, experiment) if each]
+    if not known or evidence.told is None:
         return None
     counted = evidence.needs.counted
-    at = micros("e.timestamp")
     con.table(
         "exposed",
-        f"SELECT DISTINCT r.place, r.arm FROM {stored.sql} e JOIN roster r ON e.id = r.id "
-        f"WHERE e.experiment = {text(experiment.key)} AND {at} >= r.assigned AND {at} < {micros_of(as_of_end)}",
+        f"SELECT DISTINCT r.place, r.arm FROM ({' UNION ALL '.join(known)}) e JOIN roster r ON e.id = r.id "
+        f"WHERE e.at >= r.assigned AND e.at < {micros_of(as_of_end)}",
     )
     sums = ", ".join(f"sum({each.name})" for each in counted)
     shown = ", ".join(as_number(each) for each in counted)

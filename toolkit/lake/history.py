@@ -10,10 +10,12 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from toolkit.design.experiment import AssignmentSource, Experiment
+from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Mean
+from toolkit.design.sources import AssignmentSource
 from toolkit.errors import NotEnoughData
 from toolkit.lake.aggregate import literal
+from toolkit.lake.cohort import ENTERED
 from toolkit.lake.engine import Engine, Stored, at_micros, instant, micros_of, text
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.stats.moments import Vector
@@ -33,8 +35,6 @@ __all__ = [
 ]
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
-ENTERED = "qualified_at"
-"""The column of people that says since when they qualify, where there is one."""
 WEEKS_BACK = 8
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -10,15 +13,56 @@ from toolkit.lake.engine import connect, instant, parquet, text
 from toolkit.lake.sources import open_file
 from toolkit.lake.tables import Lake
 
-__all__ = ["complete_through", "keep_events_of_file", "known_event_ids", "wanted_events"]
+__all__ = [
+    "complete_through",
+    "keep_events_of_file",
+    "kept_as",
+    "known_event_ids",
+    "note_through",
+    "wanted_events",
+]
 
 
 def wanted_events(experiment: Experiment) -> tuple[str, ...]:
-    """Return the names of the events that the metrics are on, and of orders and refunds."""
-    if experiment.events is None:
+    """Return the names of the events that the metrics are on, of orders and refunds, and of opting out."""
+    events = experiment.events
+    if events is None:
         return ()
     named = [term.event for term in experiment.terms if term.event]
-    return tuple(sorted({*named, experiment.events.order.name, experiment.events.refund.name}))
+    return tuple(sorted({*named, events.order.name, events.refund.name, *experiment.opt_outs}))
+
+
+def kept_as(experiment: Experiment, spec: str) -> str:
+    """Return under which source the experiment's events stand in the lake.
+
+    Experiments that read the same events in the same way share them. A folder's events are kept anew where the
+    experiment file comes to read its columns otherwise.
+    """
+    events = experiment.events
+    if events is None or events.source == "files":
+        return f"files:{experiment.key}"
+    if not events.from_folder:
+        return f"customerio:{experiment.identity.key}"
+    folder = os.path.abspath(experiment.file_beside(spec, events.file))  # noqa: PTH100 (it need not be there)
+    how = json.dumps([folder, events.model_dump(mode="json", exclude={"path"})], sort_keys=True)
+    return f"{events.source}:{experiment.identity.key}:{hashlib.sha256(how.encode()).hexdigest()[:16]}"
+
+
+def note_through(lake: Lake, source: str, names: Sequence[str], through: datetime, *, at: datetime) -> None:
+    """Note that the events of `names` are known as far as `through`."""
+    lake.append_rows(
+        "cursors",
+        [
+            {
+                "source": f"{source}:{name}",
+                "walk_started_at": at,
+                "finished": True,
+                "complete_through": through,
+                "saved_at": at,
+            }
+            for name in names
+        ],
+    )
 
 
 def complete_through(lake: Lake, source: str, names: Sequence[str]) -> datetime | None:
@@ -60,7 +104,7 @@ def keep_events_of_file(lake: Lake, experiment: Experiment, spec: str, *, at: da
     events = experiment.events
     if events is None:
         return 0, 0
-    kept_as = f"files:{experiment.key}"
+    source = kept_as(experiment, spec)
     path = experiment.file_beside(spec, events.file)
     with connect() as con:
         table = open_file(con, path, what="`events` names it as the events (id, name, timestamp, …)")
@@ -90,7 +134,7 @@ def keep_events_of_file(lake: Lake, experiment: Experiment, spec: str, *, at: da
         con.run(
             "CREATE TEMP VIEW kept AS "
             + (
-                f"SELECT event_id FROM {parquet(files)} WHERE source = {text(kept_as)}"
+                f"SELECT event_id FROM {parquet(files)} WHERE source = {text(source)}"
                 if files
                 else "SELECT NULL::VARCHAR AS event_id WHERE false"
             )
@@ -98,7 +142,7 @@ def keep_events_of_file(lake: Lake, experiment: Experiment, spec: str, *, at: da
         fresh = (
             "SELECT event_id, first(id) AS id, first(name) AS name, first(timestamp) AS timestamp, "
             "first(amount) AS amount, first(currency) AS currency, first(order_id) AS order_id, "
-            f"NULL::VARCHAR AS properties, {text(kept_as)} AS source, "
+            f"NULL::VARCHAR AS properties, {text(source)} AS source, "
             f"{instant(at)} AS received_at "
             "FROM named ANTI JOIN kept USING (event_id) GROUP BY event_id"
         )

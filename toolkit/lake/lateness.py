@@ -88,7 +88,7 @@ def lateness_of(
         return None
     end = micros_of(min(as_of_end, told.through) if told.through else as_of_end)
     arrivals = None
-    if experiment.events.source == "customerio":
+    if experiment.events.in_lake:
         arrivals = _arrivals(con, lake, experiment, since=as_of_end - HORIZON - timedelta(days=30))
     refunds = None
     if looked and told.refunds and nets_refunds(experiment, needs):

@@ -68,11 +68,31 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "version": "whole",
         "at": "instant",
     },
+    "memberships": {
+        "experiment": "text",
+        "segment": "text",
+        "id": "text",
+        "state": "text",
+        "detail": "text",
+        "due_at": "instant",
+        "at": "instant",
+        "run": "text",
+        "written": "whole",
+    },
+    "protected": {
+        "experiment": "text",
+        "id": "text",
+        "protected": "truth",
+        "at": "instant",
+        "written": "whole",
+    },
     "ready": {
         "experiment": "text",
         "id": "text",
         "attributes": "text",
         "at": "instant",
+        "state": "text",
+        "written": "whole",
     },
     "exposures": {
         "experiment": "text",
@@ -80,6 +100,38 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "timestamp": "instant",
         "kind": "text",
         "value": "text",
+    },
+    "deliveries": {
+        "event_id": "text",
+        "delivery_id": "text",
+        "id": "text",
+        "id_type": "text",
+        "metric": "text",
+        "campaign_id": "whole",
+        "newsletter_id": "whole",
+        "timestamp": "instant",
+        "source": "text",
+        "received_at": "instant",
+    },
+    "crossings": {
+        "experiment": "text",
+        "id": "text",
+        "action": "text",
+        "moment": "whole",
+        "at": "instant",
+    },
+    "same_people": {
+        "id": "text",
+        "person": "text",
+        "id_type": "text",
+        "seen_at": "instant",
+    },
+    "arrivals": {
+        "source": "text",
+        "file": "text",
+        "bytes": "whole",
+        "open": "truth",
+        "taken_at": "instant",
     },
     "readouts": {
         "experiment": "text",
@@ -106,7 +158,14 @@ def schema_of(table: str) -> pa.Schema:
     return pa.schema([(name, kinds[kind]) for name, kind in TABLES[table].items()])
 
 
-PARTITIONED = {"assignments": ["experiment"], "people": ["experiment"], "ready": ["experiment"]}
+PARTITIONED = {
+    "assignments": ["experiment"],
+    "people": ["experiment"],
+    "ready": ["experiment"],
+    "memberships": ["experiment"],
+    "protected": ["experiment"],
+    "crossings": ["experiment"],
+}
 APPEND_ATTEMPTS = 20
 
 

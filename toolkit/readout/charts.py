@@ -1,7 +1,4 @@
-"""Charts as SVG: intervals against zero, sizes planned and actual. No script, and legible without colour.
-
-Every chart is drawn twice, wide and narrow; the stylesheet shows the one that fits.
-"""
+"""Intervals against zero, as SVG: legible without colour, with a line of words beside every mark."""
 
 from __future__ import annotations
 
@@ -12,12 +9,12 @@ from markupsafe import Markup
 
 from toolkit.readout import words
 from toolkit.readout.figures import Unit
+from toolkit.readout.frame import NARROW, WIDE, drawn, mark_of, tick_decimals
 from toolkit.readout.svg import Scale, element, fitted, text
 
-__all__ = ["Row", "drawn", "intervals", "sizes"]
+__all__ = ["LABELS", "Row", "intervals"]
 
-WIDE, NARROW = 720.0, 340.0
-LABELS, VALUES = 186.0, 190.0
+LABELS, VALUES = 200.0, 210.0
 SQUASHED = 5.0
 
 
@@ -54,25 +51,6 @@ class Row:
         return f"{self.label}{f' ({self.detail})' if self.detail else ''}: {told}"
 
 
-def drawn(
-    identifier: str, title: str, description: str, parts: Sequence[tuple[str, float, float, Markup]]
-) -> Markup:
-    """Return the drawings of one chart (name, width, height, content), each with a title and a description."""
-    return Markup("").join(
-        element(
-            "svg",
-            element("title", title, id=f"{identifier}-{name}-title"),
-            element("desc", description, id=f"{identifier}-{name}-desc"),
-            content,
-            viewBox=f"0 0 {width:g} {height:g}",
-            class_=f"chart {name}",
-            role="img",
-            aria_labelledby=f"{identifier}-{name}-title {identifier}-{name}-desc",
-        )
-        for name, width, height, content in parts
-    )
-
-
 def intervals(
     identifier: str,
     title: str,
@@ -99,14 +77,18 @@ def _panel(
 ) -> tuple[float, Markup]:
     left, right = (LABELS, WIDE - VALUES) if wide else (10.0, NARROW - 10)
     scale = Scale.around(_extent(rows, margin), left, right)
-    top, step = (26.0, 46.0) if wide else (26.0, 66.0)
+    top, step = (26.0, 46.0) if wide else (20.0 if margin else 0.0, 66.0)
     bottom = top + step * len(rows)
     zero = scale(0)
-    pieces = [_axis(scale, unit, top - 4, bottom, 5 if wide else 4)]
-    pieces.append(element("line", x1=zero, x2=zero, y1=top - 8, y2=bottom, class_="zero"))
+    bands = (
+        [(top - 6, bottom)]
+        if wide
+        else [(top + step * at + 36, top + step * (at + 1)) for at in range(len(rows))]
+    )
+    pieces = [_axis(scale, unit, bands, bottom, 6 if wide else 4)]
     if margin is not None:
-        pieces.append(_margin(scale, margin, zero, top, bottom))
-    else:
+        pieces.append(_margin(scale, margin, zero, bands))
+    elif wide:
         pieces.append(text("no difference", _inside(zero, left, right, 36), 11, "small", "middle"))
     for place, row in enumerate(rows):
         middle = top + step * place + (step / 2 if wide else step - 18)
@@ -131,14 +113,14 @@ def _extent(rows: Sequence[Row], margin: tuple[float, str] | None) -> list[float
     return [*kept, *(max(-reach, min(reach, end)) for end in ends)]
 
 
-def _axis(scale: Scale, unit: Unit, top: float, bottom: float, about: int) -> Markup:
-    ticks, step = scale.ticks(about)
-    scaled = step * unit.factor
-    decimals = next((n for n in range(6) if abs(scaled * 10**n - round(scaled * 10**n)) < 1e-6), 6)
+def _axis(
+    scale: Scale, unit: Unit, bands: Sequence[tuple[float, float]], bottom: float, about: int
+) -> Markup:
+    ticks, decimals = tick_decimals(scale, unit, about)
     return Markup("").join(
         Markup("").join(
             (
-                element("line", x1=scale(tick), x2=scale(tick), y1=top, y2=bottom, class_="grid"),
+                _upright(scale(tick), bands, "grid" if tick else "zero"),
                 text(unit.change(tick, decimals, bare=True), scale(tick), bottom + 15, "tick", "middle"),
             )
         )
@@ -146,21 +128,31 @@ def _axis(scale: Scale, unit: Unit, top: float, bottom: float, about: int) -> Ma
     )
 
 
-def _margin(scale: Scale, margin: tuple[float, str], zero: float, top: float, bottom: float) -> Markup:
+def _upright(x: float, bands: Sequence[tuple[float, float]], class_: str) -> Markup:
+    """Return a line across the rows; on a narrow page it leaves out the words between them."""
+    return element("path", d="".join(f"M{x:.1f} {top:g}V{bottom:g}" for top, bottom in bands), class_=class_)
+
+
+def _margin(
+    scale: Scale, margin: tuple[float, str], zero: float, bands: Sequence[tuple[float, float]]
+) -> Markup:
     at, said = scale(margin[0]), margin[1]
     beyond = (at, scale.end) if margin[0] > 0 else (scale.start, at)
     near_end = at > (scale.start + scale.end) / 2
     return Markup("").join(
         (
-            element(
-                "rect",
-                x=beyond[0],
-                y=top - 8,
-                width=beyond[1] - beyond[0],
-                height=bottom - top + 8,
-                class_="beyond",
+            *(
+                element(
+                    "rect",
+                    x=beyond[0],
+                    y=top,
+                    width=beyond[1] - beyond[0],
+                    height=bottom - top,
+                    class_="beyond",
+                )
+                for top, bottom in bands
             ),
-            element("line", x1=at, x2=at, y1=top - 8, y2=bottom, class_="margin"),
+            _upright(at, bands, "margin"),
             text(
                 said,
                 scale.end if near_end else scale.start,
@@ -176,14 +168,14 @@ def _margin(scale: Scale, margin: tuple[float, str], zero: float, top: float, bo
 
 
 def _row(row: Row, scale: Scale, middle: float, top: float, *, wide: bool) -> Markup:
-    pieces = [element("title", row.sentence), _labels(row, middle, top, wide=wide)]
+    pieces = [_labels(row, middle, top, wide=wide)]
     if row.value is None:
-        return element("g", *pieces, class_="row")
+        return mark_of(row.sentence, *pieces, class_="row")
     kind = "doubt" if row.doubt else {1: "good", -1: "bad", 0: "open"}[row.direction]
     if not row.doubt:
         pieces.append(_line(row, scale, middle))
     pieces.append(_mark(row.shape, scale(min(max(row.value, scale.low), scale.high)), middle))
-    return element("g", *pieces, class_=f"row {kind}{' provisional' if row.provisional else ''}")
+    return mark_of(row.sentence, *pieces, class_=f"row {kind}{' provisional' if row.provisional else ''}")
 
 
 def _line(row: Row, scale: Scale, y: float) -> Markup:
@@ -256,47 +248,3 @@ def _stack(lines: Sequence[tuple[str, str]], x: float, middle: float, anchor: st
 
 def _inside(x: float, left: float, right: float, half: float) -> float:
     return min(max(x, left + half), right - half)
-
-
-def sizes(identifier: str, title: str, arms: Sequence[tuple[str, float, float, str]]) -> Markup:
-    """Return bars of customers per arm, with a tick where the plan would have them.
-
-    `arms` holds name, actual share, planned share, and both in words.
-    """
-    most = max((max(actual, planned) for _, actual, planned, _ in arms), default=1.0) or 1.0
-    description = ". ".join(f"{name}: {said}" for name, _, _, said in arms) + "."
-    parts = []
-    for kind in ("wide", "narrow"):
-        wide = kind == "wide"
-        left, right = (LABELS, WIDE - 260) if wide else (0.0, NARROW - 8)
-        top, step = (6.0, 34.0) if wide else (2.0, 54.0)
-        pieces = []
-        for place, (name, actual, planned, said) in enumerate(arms):
-            at = top + step * place
-            bar = at + (6 if wide else 36)
-            mark = left + (right - left) * planned / most
-            pieces.append(
-                element(
-                    "g",
-                    element("title", f"{name}: {said}"),
-                    text(
-                        fitted(name, LABELS - 18 if wide else NARROW, 14)[0],
-                        0,
-                        at + (21 if wide else 14),
-                        "label",
-                    ),
-                    text(said, WIDE - 242 if wide else 0, at + (21 if wide else 30), "small"),
-                    element(
-                        "rect",
-                        x=left,
-                        y=bar,
-                        width=max(1.0, (right - left) * actual / most),
-                        height=14.0,
-                        class_="bar",
-                    ),
-                    element("line", x1=mark, x2=mark, y1=bar - 4, y2=bar + 18, class_="plan"),
-                    class_="row",
-                )
-            )
-        parts.append((kind, WIDE if wide else NARROW, top + step * len(arms) + 4, Markup("").join(pieces)))
-    return drawn(identifier, title, description, parts)

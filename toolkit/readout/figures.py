@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-__all__ = ["DASH", "Unit", "count", "day", "decimals_for", "instant", "p_value", "percent"]
+__all__ = [
+    "DASH",
+    "Unit",
+    "count",
+    "day",
+    "decimals_for",
+    "duration",
+    "instant",
+    "p_value",
+    "percent",
+    "span",
+    "total",
+]
 
 DASH = "—"
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "BRL": "R$"}
@@ -44,8 +57,14 @@ class Unit:
         return 100.0 if self.kind in {"points", "percent"} else 1.0
 
     def decimals(self, low: float | None, high: float | None, value: float | None) -> int:
-        """Return the decimals that suit an estimate."""
-        return decimals_for(*(None if each is None else each * self.factor for each in (low, high, value)))
+        """Return the decimals that suit an estimate; money has none, or its cents."""
+        found = decimals_for(*(None if each is None else each * self.factor for each in (low, high, value)))
+        return 2 if found == 1 and self.kind == "money" else found
+
+    def given(self, value: float) -> str:
+        """Return a difference that was set, not estimated: signed, with all its digits and no more."""
+        said = f"{abs(value) * self.factor:,.6f}"
+        return self.change(value, len(said.rstrip("0").partition(".")[2]))
 
     def change(self, value: float | None, decimals: int, *, bare: bool = False) -> str:
         """Return a difference with its sign: `+7.64 points`, `−$1.20`, `+71.9%`; `bare` leaves “points” out."""
@@ -54,13 +73,14 @@ class Unit:
         said = f"{abs(value) * self.factor:,.{decimals}f}"
         nought = not any(digit in said for digit in "123456789")
         sign = "" if nought else "−" if value < 0 else "+"
-        return f"{sign}{self._prefix}{said}{self._suffix('' if bare else ' points')}"
+        sign += "\N{WORD JOINER}" if sign and self._prefix else ""
+        return f"{sign}{self._prefix}{said}{self._suffix('' if bare else ' point' if said == '1' else ' points')}"
 
     def size(self, value: float | None, decimals: int) -> str:
         """Return a mean or a share: `18.28%`, `$1.42`."""
         if value is None:
             return DASH
-        sign = "−" if value < 0 else ""
+        sign = ("−\N{WORD JOINER}" if self._prefix else "−") if value < 0 else ""
         return f"{sign}{self._prefix}{abs(value) * self.factor:,.{decimals}f}{self._suffix('%')}"
 
     def interval(self, low: float | None, high: float | None, decimals: int) -> str:
@@ -82,6 +102,37 @@ class Unit:
 
     def _suffix(self, for_points: str) -> str:
         return for_points if self.kind == "points" else "%" if self.kind == "percent" else ""
+
+
+def duration(seconds: float | None) -> str:
+    """Return a span as people say it: `40 s`, `3 min`, `2.5 h`, `3 d`."""
+    if seconds is None:
+        return DASH
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 or not seconds else "under 1 s"
+
+
+def span(start: str, end: str) -> str:
+    """Return how long it is from the ISO date `start` to the end of `end`: `9 days`, `8 weeks`."""
+    days = (date.fromisoformat(end) - date.fromisoformat(start)).days + 1
+    if days < 14:
+        return "1 day" if days == 1 else f"{days} days"
+    return f"{round(days / 7)} weeks"
+
+
+def total(money: Mapping[str, float | None] | None, unit: Unit) -> tuple[str, str]:
+    """Return an amount and its interval, in words, to two significant digits of the interval's half-width."""
+    if not money or money["value"] is None:
+        return DASH, ""
+    value, low, high = money["value"], money["low"], money["high"]
+    if low is None or high is None or high <= low:
+        return unit.size(value, 0), ""
+    digits = 1 - math.floor(math.log10((high - low) / 2))
+    kept = min(2, max(0, digits))
+    said, *ends = (unit.size(round(each, digits), kept) for each in (value, low, high))
+    return said, " to ".join(ends)
 
 
 def count(value: float | None) -> str:

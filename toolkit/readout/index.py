@@ -11,29 +11,38 @@ from typing import Any
 from markupsafe import Markup
 
 from toolkit.errors import DataError, StorageError
-from toolkit.readout import words
+from toolkit.readout import story, words
 from toolkit.readout.figures import count
-from toolkit.readout.readout import Readout, templates
-from toolkit.readout.render import page_of
+from toolkit.readout.page import page_of
+from toolkit.readout.parts import templates
+from toolkit.readout.readout import Readout
+from toolkit.readout.render import DOWNLOADS, KEY
 from toolkit.readout.trend import sparkline
 
 __all__ = ["write_index"]
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+RANKS = {
+    name: rank
+    for rank, name in enumerate(
+        ("not_readable", "harm", "incremental", "no_harm", "inconclusive", "provisional")
+    )
+}
+"""In the order of what somebody has to do: mend, stop, keep, wait."""
 
 
 def write_index(reports: Path, failures: Mapping[str, str] | None = None) -> Path:
     """Write `reports/index.html` from the records found there, and return its path.
 
     `failures` says of which experiments there is no new readout, and why. A record that cannot be read is
-    listed among them.
+    listed among them. The universal holdout's own experiment (its key is named by the others) stands on top.
 
     Raises:
         StorageError: the folder cannot be written.
     """
     failed = dict(failures or {})
     rows = []
-    for home in sorted(each for each in reports.glob("*") if each.is_dir()):
+    for home in sorted(each for each in reports.glob("*") if each.is_dir() and KEY.fullmatch(each.name)):
         looks = {}
         for place in sorted(home.glob("*/readout.json")):
             if not DATE.fullmatch(place.parent.name):
@@ -42,15 +51,13 @@ def write_index(reports: Path, failures: Mapping[str, str] | None = None) -> Pat
                 found = Readout.read(place)
                 _row(home, {place.parent.name: found})
                 looks[place.parent.name] = found
-            except (DataError, OSError, AttributeError, KeyError, TypeError) as wrong:
+            except (DataError, OSError, AttributeError, KeyError, TypeError, ValueError) as wrong:
                 failed[f"{home.name}, {place.parent.name}"] = (
                     f"readout.json cannot be read ({type(wrong).__name__})"
                 )
         if looks:
             rows.append(_row(home, looks))
-    rows.sort(key=lambda row: (row["as_of"], row["name"]), reverse=True)
-    body = templates().get_template("index.html.j2").render(rows=rows, failures=failed)
-    page = page_of([Markup(body)], "Experiments")  # noqa: S704 (escaped by the template)
+    page = page_of([_body(rows, failed)], "Experiments")
     target = reports / "index.html"
     try:
         reports.mkdir(parents=True, exist_ok=True)
@@ -62,29 +69,55 @@ def write_index(reports: Path, failures: Mapping[str, str] | None = None) -> Pat
     return target
 
 
+def _body(rows: list[dict[str, Any]], failures: Mapping[str, str]) -> Markup:
+    held = {row["universal"] for row in rows if row["universal"]}
+    universal = next((row for row in rows if row["key"] in held), None)
+    rows = sorted((row for row in rows if row is not universal), key=lambda row: row["name"])
+    rows.sort(key=lambda row: row["as_of"], reverse=True)
+    statuses = [(key, words.STATUS[key][0]) for key in RANKS if any(row["status"] == key for row in rows)]
+    shown = (
+        templates()
+        .get_template("index.html.j2")
+        .render(rows=rows, failures=failures, universal=universal, statuses=statuses)
+    )
+    return Markup(shown)  # noqa: S704 (escaped by the template)
+
+
 def _row(home: Path, looks: Mapping[str, Readout]) -> dict[str, Any]:
     newest = max(looks)
     readout = looks[newest]
-    status = "not_readable" if readout.failed else readout.record["verdict"]["status"]
     values, said = _trend(readout)
-    links = {
-        on: f"{home.name}/{on}/{'index.html' if (home / on / 'index.html').exists() else 'readout.json'}"
-        for on in sorted(looks)
-    }
+    customers = sum(each["customers"] for each in readout.record["arms"])
+    weeks = [
+        {"on": on, "status": looks[on].status, "links": _links(home, on)}
+        for on in sorted(looks, reverse=True)
+    ]
+    told = story.told(
+        readout.record, readout.views, status=readout.status, level=readout.level, failed=len(readout.failed)
+    )
     return {
+        "key": home.name,
         "name": readout.design["name"],
         "as_of": newest,
-        "status": status,
-        "status_name": words.STATUS[status][0],
-        "verdict": words.withheld(len(readout.failed))
-        if readout.failed
-        else readout.record["verdict"]["text"],
-        "customers": count(sum(each["customers"] for each in readout.record["arms"])),
-        "spark": sparkline(values, said) if values else Markup(""),
+        "status": readout.status,
+        "rank": RANKS[readout.status],
+        "status_name": words.STATUS[readout.status][0],
+        "sentence": told.sentence,
+        "verdict": f"{told.sentence} {told.advice}",
+        "customers": count(customers),
+        "count": customers,
+        "spark": sparkline(values, said) if len(values) > 1 else Markup(""),
         "said": said,
-        "href": links[newest],
-        "weeks": list(links.items()),
+        "href": weeks[0]["links"][0][1],
+        "weeks": weeks,
+        "universal": readout.design.get("universal"),
     }
+
+
+def _links(home: Path, on: str) -> list[tuple[str, str]]:
+    """Return what there is of a week: the page first, then what can be downloaded."""
+    files = (("page", "index.html"), *DOWNLOADS)
+    return [(label, f"{home.name}/{on}/{name}") for label, name in files if (home / on / name).exists()]
 
 
 def _trend(readout: Readout) -> tuple[list[float], str]:
@@ -100,7 +133,7 @@ def _trend(readout: Readout) -> tuple[list[float], str]:
         if each["metric"] == primary.metric and each["arm"] == primary.lift["arm"] and each["trusted"]
     ]
     value, interval = primary.absolute()
-    told = f"{primary.metric}, {primary.arm}: {value}" + (
+    told = f"{primary.title}, {primary.arm}: {value}" + (
         f" ({interval})" if interval else f" ({words.NOT_TRUSTED})"
     )
     return looks, told

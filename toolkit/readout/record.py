@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from toolkit import __version__
-from toolkit.design.durations import in_words
 from toolkit.design.experiment import Experiment
-from toolkit.design.metrics import Ratio
+from toolkit.readout.record_design import design_of
 from toolkit.stats.compliance import Exposed, Refused
 from toolkit.stats.curve import Schedule
 from toolkit.stats.estimate import Estimate, Relative
@@ -48,10 +47,11 @@ def record_of(experiment: Experiment, measurement: Measurement, *, spec_digest: 
         "verdict": {"status": measurement.verdict.status, "text": measurement.verdict.text},
         "looks": _looks(measurement.schedule),
         "curve": _curve(experiment, measurement.schedule),
+        "sizes": _sizes(experiment, measurement.schedule),
         "worth": [_worth(experiment, arm, each) for arm, each in measurement.worth.items()],
         "maturity": _maturity(measurement.maturity),
         "notes": list(measurement.notes),
-        "design": _design(experiment),
+        "design": design_of(experiment),
         "provenance": {
             "spec": f"sha256:{spec_digest}",
             "tables": measurement.tables,
@@ -179,6 +179,32 @@ def _curve(experiment: Experiment, schedule: Schedule) -> list[dict[str, Any]]:
     ]
 
 
+def _sizes(experiment: Experiment, schedule: Schedule) -> list[dict[str, Any]]:
+    """Return every look's share of each arm, and within what 19 of 20 fair draws of the planned share lie."""
+    counts: dict[str, dict[str, int]] = {}
+    for trace in schedule.traces.values():
+        for point in trace.points:
+            counts.setdefault(point.on.isoformat(), {}).update(point.customers)
+    rows = []
+    for on, customers in sorted(counts.items()):
+        total = sum(customers.values())
+        if set(customers) != set(experiment.arms) or not total:
+            continue
+        for arm, planned in experiment.arms.items():
+            spread = 1.96 * math.sqrt(planned * (1 - planned) / total)
+            rows.append(
+                {
+                    "as_of": on,
+                    "arm": arm,
+                    "customers": customers[arm],
+                    "share": customers[arm] / total,
+                    "low": max(0.0, planned - spread),
+                    "high": min(1.0, planned + spread),
+                }
+            )
+    return rows
+
+
 def _worth(experiment: Experiment, arm: str, worth: Worth) -> dict[str, Any]:
     """Return what the offer brought in money and orders, per treated customer and in all."""
     currency = experiment.value.currency.upper() if experiment.value else None
@@ -246,60 +272,3 @@ def _number(value: float | None) -> float | None:
 
 def _instant(at: datetime | None) -> str | None:
     return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _design(experiment: Experiment) -> dict[str, Any]:
-    return {
-        "name": experiment.title,
-        "hypothesis": experiment.hypothesis,
-        "owners": experiment.owners,
-        "start": experiment.start.isoformat(),
-        "end": experiment.end.isoformat(),
-        "timezone": experiment.timezone,
-        "control": experiment.control,
-        "identity": experiment.identity.key,
-        "alpha": experiment.analysis.alpha,
-        "looks": experiment.analysis.looks,
-        "metrics": [
-            {
-                "name": metric.name,
-                "kind": metric.kind,
-                "role": metric.role,
-                "window": in_words(metric.window) if metric.window else None,
-                "definition": _definition(metric),
-            }
-            for metric in experiment.metrics
-        ],
-        "traits": [
-            {
-                "name": trait.name,
-                "type": trait.type,
-                "default": trait.default,
-                "meaning": trait.meaning,
-                "flag": trait.flag,
-                "owner": trait.owner,
-                "max_age": in_words(trait.max_age) if trait.max_age else None,
-                "segments": list(trait.segments()),
-            }
-            for trait in experiment.traits
-        ],
-        "value": experiment.value.model_dump() if experiment.value else None,
-        "decisions": [{"on": each.on.isoformat(), "text": each.text} for each in experiment.decisions],
-    }
-
-
-def _definition(metric: Any) -> str:
-    """Return what the metric counts, in words."""
-    if metric.description:
-        return str(metric.description)
-    named = [_term(term.how, term.event, term.value or term.column) for term in metric.terms]
-    if isinstance(metric, Ratio):
-        return f"{named[0]} divided by {named[1]}, {metric.window_in_words()}"
-    share = "share of customers with " if metric.kind == "conversion" else "mean per customer of "
-    return f"{share}{named[0]}, {metric.window_in_words()}"
-
-
-def _term(how: str, event: str | None, value: str | None) -> str:
-    if event is None:
-        return f"{value}" if how == "sum" else f"{value} other than zero"
-    return {"any": f"“{event}”", "count": f"the number of “{event}”", "sum": f"{value} of “{event}”"}[how]

@@ -15,15 +15,18 @@ from typing import Any
 from markupsafe import Markup
 
 from toolkit.errors import DataError, StorageError, ToolkitError
-from toolkit.readout.readout import TEMPLATES, templates
+from toolkit.readout.page import page_of
 from toolkit.readout.record import as_json
+from toolkit.readout.spreadsheet import as_csv
 
-__all__ = ["ReadoutFailed", "page_of", "publish"]
+__all__ = ["DOWNLOADS", "ReadoutFailed", "publish"]
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "weekly_readout.ipynb"
 PARAMETERS = {"record": str}
 KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+DOWNLOADS = (("JSON", "readout.json"), ("CSV", "readout.csv"))
+"""What lies beside a page, and is linked from it."""
 
 
 class ReadoutFailed(ToolkitError):
@@ -40,7 +43,7 @@ def publish(
     kernel: str = "python3",
     parameters: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write `reports/<key>/<as_of>/{readout.json, readout.ipynb, index.html}` and return the page's path.
+    """Write `reports/<key>/<as_of>/{readout.json, readout.csv, readout.ipynb, index.html}` and return the page's path.
 
     Everything is made beside its place and then moved there whole: nobody sees half a report. A failed cell
     leaves what was published before as it was.
@@ -61,6 +64,7 @@ def publish(
     place = home / str(record["as_of"])
     try:
         (staging / "readout.json").write_text(as_json(dict(record)), encoding="utf-8")
+        (staging / "readout.csv").write_text(as_csv(record), encoding="utf-8", newline="")
         executed = _run(notebook, staging, given, kernel)
         if isinstance(executed, str):
             kept = home / f"{record['as_of']}.failed"
@@ -72,7 +76,8 @@ def publish(
                 f"(kept in {reports / home.name / kept.name / 'readout.ipynb'})"
             )
         sections = [Markup(html) for html in executed]  # noqa: S704 (escaped where it was made)
-        page = page_of(sections, f"{record['design']['name']}, {record['as_of']}")
+        title = f"{record['design']['name']}, {record['as_of']}"
+        page = page_of(sections, title, up="../../index.html", downloads=DOWNLOADS)
         (staging / "index.html").write_text(page, encoding="utf-8")
         staging.chmod(0o755)
         _move(staging, place)
@@ -81,13 +86,6 @@ def publish(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return reports / str(record["experiment"]) / str(record["as_of"]) / "index.html"
-
-
-def page_of(sections: list[Markup], title: str) -> str:
-    """Return a whole page: one file that asks the network for nothing."""
-    style = Markup((TEMPLATES / "readout.css").read_text(encoding="utf-8"))  # noqa: S704 (our own stylesheet)
-    page = templates().get_template("page.html.j2").render(sections=sections, title=title, style=style)
-    return str(page)
 
 
 def _known(given: Mapping[str, Any]) -> None:

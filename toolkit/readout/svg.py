@@ -32,7 +32,7 @@ def text(said: str, x: float, y: float, class_: str, anchor: str = "start") -> M
 def text_width(said: str, size: float) -> float:
     """Return about how wide `said` is at a font size: the page has no ruler for text in SVG."""
     return size * sum(
-        1.0 if ord(each) > 0x2E80 else 0.3 if each in "il.,:;'|!jtf " else 0.58 for each in said
+        1.0 if ord(each) > 0x2E80 else 0.34 if each in "il.,:;'|!jtf " else 0.6 for each in said
     )
 
 

@@ -1,4 +1,4 @@
-"""Charts over time: cumulative lift by week, and the index's sparkline."""
+"""Charts over time: a value with its interval at every look, and the index's sparkline."""
 
 from __future__ import annotations
 
@@ -7,96 +7,148 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from toolkit.readout.charts import NARROW, WIDE, drawn
 from toolkit.readout.figures import Unit, day
+from toolkit.readout.frame import NARROW, WIDE, drawn, mark_of, tick_decimals
 from toolkit.readout.svg import Scale, element, text
 
-__all__ = ["Look", "by_week", "sparkline"]
+__all__ = ["SHAPES", "Look", "by_week", "shape", "sparkline"]
 
 SHAPES = ("circle", "square", "diamond", "triangle")
 MOST_DATES = 6
+LEFT, TOP, BOTTOM, HEIGHT = 60.0, 14.0, 214.0, 250.0
+REACH = 3.0
+"""Bounds and ends further out than so many times the furthest point are cut: early looks would squash the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look said about one arm: the value and its interval, and both in words."""
+    """What one look said about one arm, and the same in words.
+
+    Attributes:
+        low, high: the interval; None where it has no bound, or is not to be shown (`shaky`).
+        bound: how far from zero the value has to be at this look to decide; None where it does not decide.
+        shaky: too few customers to judge by; the mark is hollow and has no interval.
+    """
 
     as_of: str
     value: float
     low: float | None
     high: float | None
     said: str
+    bound: float | None = None
+    shaky: bool = False
 
 
-def by_week(identifier: str, title: str, arms: Mapping[str, Sequence[Look]], unit: Unit) -> Markup:
-    """Return the lift at every look, with intervals; arms differ by shape and dash, not by colour alone."""
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """Where things stand in one drawing."""
+
+    scale: Scale
+    centre: Mapping[str, float]
+    wide: float
+    right: float
+
+
+def by_week(
+    identifier: str, title: str, arms: Mapping[str, Sequence[Look]], unit: Unit, *, bare: bool = False
+) -> Markup:
+    """Return the value at every look, with intervals; arms differ by shape and dash, not by colour alone.
+
+    Where looks decide, a dotted line shows how far from zero they have to be. With `bare` marks stand alone and the
+    interval is a band in which chance would leave them.
+    """
     description = ". ".join(
         f"{arm}, {day(look.as_of)}: {look.said}" for arm, looks in arms.items() for look in looks
     )
     parts = []
     for name, width in (("wide", WIDE), ("narrow", NARROW)):
-        parts.append((name, width, 250.0, _weeks(arms, unit, width)))
+        parts.append((name, width, HEIGHT, _weeks(arms, unit, width, bare=bare)))
     return drawn(identifier, title, f"{description}.", parts)
 
 
-def _weeks(arms: Mapping[str, Sequence[Look]], unit: Unit, width: float) -> Markup:
+def _weeks(arms: Mapping[str, Sequence[Look]], unit: Unit, width: float, *, bare: bool) -> Markup:
     dates = sorted({look.as_of for looks in arms.values() for look in looks})
+    right = width - 12
+    wide = (right - LEFT) / max(1, len(dates))
+    centre = {on: LEFT + wide * (place + 0.5) for place, on in enumerate(dates)}
     every = [look for looks in arms.values() for look in looks]
-    ends = [end for look in every for end in (look.value, look.low, look.high) if end is not None]
-    left, right, top, bottom = 56.0, width - 12, 14.0, 214.0
-    scale = Scale.around(ends, bottom, top)
-    wide = (right - left) / max(1, len(dates))
-    centre = {on: left + wide * (place + 0.5) for place, on in enumerate(dates)}
-    pieces = [_grid(scale, unit, left, right)]
+    plot = _Plot(Scale.around(_extent(every), BOTTOM, TOP), centre, wide, right)
+    pieces = [_grid(plot.scale, unit, right)]
     keep = max(1, -(-len(dates) // (MOST_DATES if width == WIDE else 3)))
     for place, on in enumerate(reversed(dates)):
         if place % keep == 0:
-            pieces.append(text(day(on)[:-5], centre[on], bottom + 22, "tick", "middle"))
+            pieces.append(text(day(on)[:-5], centre[on], BOTTOM + 22, "tick", "middle"))
+    if not bare:
+        pieces.append(_bounds(every, plot))
     for place, looks in enumerate(arms.values()):
         shift = (place - (len(arms) - 1) / 2) * min(14.0, wide * 0.7 / len(arms))
-        pieces += _arm(looks, {on: x + shift for on, x in centre.items()}, scale, place, top, bottom)
+        pieces += _arm(looks, plot, place, shift, bare=bare)
     return Markup("").join(pieces)
 
 
-def _grid(scale: Scale, unit: Unit, left: float, right: float) -> Markup:
-    ticks, step = scale.ticks()
-    scaled = step * unit.factor
-    decimals = next((n for n in range(6) if abs(scaled * 10**n - round(scaled * 10**n)) < 1e-6), 6)
+def _extent(looks: Sequence[Look]) -> list[float]:
+    """Return what the scale must hold: all values, and of ends and bounds those that do not squash them."""
+    values = [look.value for look in looks]
+    last = [end for look in looks[-1:] for end in (look.low, look.high) if end is not None]
+    reach = REACH * max((abs(each) for each in (*values, *last)), default=0.0)
+    ends = [end for look in looks for end in (look.low, look.high) if end is not None]
+    return [*values, *(max(-reach, min(reach, end)) for end in ends)]
+
+
+def _grid(scale: Scale, unit: Unit, right: float) -> Markup:
+    ticks, decimals = tick_decimals(scale, unit, 5)
     return Markup("").join(
         Markup("").join(
             (
                 element(
                     "line",
-                    x1=left,
+                    x1=LEFT,
                     x2=right,
                     y1=scale(tick),
                     y2=scale(tick),
                     class_="grid" if tick else "zero",
                 ),
-                text(unit.change(tick, decimals, bare=True), left - 8, scale(tick) + 4, "tick", "end"),
+                text(unit.change(tick, decimals, bare=True), LEFT - 8, scale(tick) + 4, "tick", "end"),
             )
         )
         for tick in ticks
     )
 
 
-def _arm(
-    looks: Sequence[Look], centre: Mapping[str, float], scale: Scale, place: int, top: float, bottom: float
-) -> list[Markup]:
-    path = " ".join(f"{centre[look.as_of]:.1f},{scale(look.value):.1f}" for look in looks)
+def _bounds(looks: Sequence[Look], plot: _Plot) -> Markup:
+    """Return the decision boundary: a dotted stair above and below zero, cut where it leaves the drawing."""
+    nearest: dict[str, float] = {}
+    for look in looks:
+        if look.bound is not None:
+            nearest[look.as_of] = max(look.bound, nearest.get(look.as_of, 0.0))
+    pieces = []
+    for on, bound in nearest.items():
+        for at in (bound, -bound):
+            if plot.scale.holds(at):
+                y, x = plot.scale(at), plot.centre[on]
+                half = plot.wide / 2
+                pieces.append(element("line", x1=x - half, x2=x + half, y1=y, y2=y, class_="bound"))
+    return Markup("").join(pieces)
+
+
+def _arm(looks: Sequence[Look], plot: _Plot, place: int, shift: float, *, bare: bool) -> list[Markup]:
+    scale = plot.scale
     kind = f"series s{place % len(SHAPES)}"
+    path = " ".join(f"{plot.centre[look.as_of] + shift:.1f},{scale(look.value):.1f}" for look in looks)
     pieces = [element("polyline", points=path, class_=f"{kind} path")]
     for look in looks:
-        x, y = centre[look.as_of], scale(look.value)
-        high = scale(look.high) if look.high is not None else top
-        low = scale(look.low) if look.low is not None else bottom
+        x, y = plot.centre[look.as_of] + shift, scale(look.value)
+        drawn_as = [shape(SHAPES[place % len(SHAPES)], x, y)]
+        if not look.shaky:
+            high = max(TOP, scale(look.high)) if look.high is not None else TOP
+            low = min(BOTTOM, scale(look.low)) if look.low is not None else BOTTOM
+            span = "chance" if bare else "whisker"
+            drawn_as.insert(0, element("line", x1=x, x2=x, y1=high, y2=low, class_=span))
         pieces.append(
-            element(
-                "g",
-                element("title", f"{day(look.as_of)}: {look.said}"),
-                element("line", x1=x, x2=x, y1=high, y2=low, class_="whisker"),
-                shape(SHAPES[place % len(SHAPES)], x, y),
-                class_=kind,
+            mark_of(
+                f"{day(look.as_of)}: {look.said}",
+                *drawn_as,
+                class_=f"{kind}{' shaky' if look.shaky else ''}",
             )
         )
     return pieces

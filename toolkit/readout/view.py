@@ -8,8 +8,9 @@ from typing import Any
 
 from toolkit.readout import words
 from toolkit.readout.figures import DASH, Unit, count, p_value, percent
+from toolkit.readout.parts import Line
 
-__all__ = ["LiftView", "unit_of"]
+__all__ = ["RELATIVE", "LiftView", "unit_of"]
 
 RELATIVE = Unit("percent")
 
@@ -46,6 +47,16 @@ class LiftView:
         return str(self.lift["metric"])
 
     @property
+    def title(self) -> str:
+        """Return the metric's name as words."""
+        return words.metric_name(self.metric)
+
+    @property
+    def label(self) -> str:
+        """Return the metric's name as words, with a capital."""
+        return words.capital(self.title)
+
+    @property
     def arm(self) -> str:
         """Return the treated arm, as words."""
         return words.arm_name(str(self.lift["arm"]))
@@ -77,6 +88,12 @@ class LiftView:
         return found
 
     @property
+    def counted(self) -> Mapping[str, Any] | None:
+        """Return what stands in the end: the estimate that counts, at the level of its family where it has one."""
+        block, corrected = self.block, self.lift.get("corrected")
+        return {**block, **corrected} if block and corrected else block
+
+    @property
     def trusted(self) -> bool:
         """Return whether its interval may be shown."""
         return bool(self.lift.get("trusted")) and self.block is not None
@@ -90,7 +107,7 @@ class LiftView:
 
     def decimals(self, block: Mapping[str, Any] | None = None) -> int:
         """Return the decimals of its absolute numbers."""
-        block = block or self.block
+        block = block or self.counted
         if block is None:
             return 2
         at = block["absolute"]
@@ -99,7 +116,7 @@ class LiftView:
 
     def absolute(self, block: Mapping[str, Any] | None = None) -> tuple[str, str]:
         """Return the difference and its interval, in words; the interval only where it may be believed."""
-        block = block or self.block
+        block = block or self.counted
         if block is None:
             return DASH, ""
         at, decimals = block["absolute"], self.decimals(block)
@@ -108,7 +125,7 @@ class LiftView:
 
     def relative(self, block: Mapping[str, Any] | None = None) -> tuple[str, str]:
         """Return the relative lift and its interval, in words; no number where the control's mean is no base."""
-        block = block or self.block
+        block = block or self.counted
         at = block["relative"] if block else None
         if at is None or at["value"] is None:
             return DASH, ""
@@ -119,7 +136,7 @@ class LiftView:
 
     def p_value(self, block: Mapping[str, Any] | None = None) -> str:
         """Return the p-value; a dash where the interval is not to be trusted."""
-        block = block or self.block
+        block = block or self.counted
         return p_value(block.get("p_value")) if block and self.trusted else DASH
 
     def mean(self, side: str) -> str:
@@ -148,14 +165,19 @@ class LiftView:
     @property
     def direction(self) -> int:
         """Return 1 where its interval lies on the good side of zero, −1 on the bad side, else 0."""
-        if not self.trusted or self.block is None:
-            return 0
-        low, high = self.block["absolute"]["low"], self.block["absolute"]["high"]
         good = -1 if self.lift.get("harm") == "increase" else 1
-        return good if low is not None and low > 0 else -good if high is not None and high < 0 else 0
+        return good * self.sign
 
-    def ways(self) -> list[dict[str, Any]]:
-        """Return every estimate made: the one that counts first, then the others beside it."""
+    @property
+    def sign(self) -> int:
+        """Return 1 where its interval lies above zero, −1 below, else 0; 0 where it is not to be trusted."""
+        if not self.trusted or self.counted is None:
+            return 0
+        low, high = self.counted["absolute"]["low"], self.counted["absolute"]["high"]
+        return 1 if low is not None and low > 0 else -1 if high is not None and high < 0 else 0
+
+    def ways(self) -> list[Line]:
+        """Return every estimate made, as a row each: the one that counts first, then the others beside it."""
         decision = str(self.lift.get("decision", "raw"))
         names = [decision, *(name for name in words.ESTIMATES if name != decision)]
         rows = []
@@ -171,14 +193,15 @@ class LiftView:
                 details.append(f"variance −{percent(max(reduction, 0.0))}" if reduction >= 0 else "wider")
             if block.get("cap") is not None:
                 details.append(f"at {self.unit.size(block['cap'], 2)}")
+            counts = name == decision
             rows.append(
-                {
-                    "name": words.ESTIMATES[name],
-                    "counts": name == decision,
-                    "details": "; ".join(details),
-                    "absolute": self.absolute(block),
-                    "relative": self.relative(block),
-                    "p_value": self.p_value(block),
-                }
+                Line.of(
+                    (self.label, f"{self.arm}, {words.ROLES.get(self.role, self.role)}"),
+                    (words.ESTIMATES[name] + (", counts" if counts else ""), "; ".join(details)),
+                    self.absolute(block),
+                    self.relative(block),
+                    self.p_value(block),
+                    kind="" if not self.trusted else "counts" if counts else "",
+                )
             )
         return rows

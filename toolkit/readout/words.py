@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 __all__: list[str] = []
 
 STATUS = {
-    "incremental": ("Incremental", "The primary metric rose beyond what chance explains."),
+    "incremental": ("Gain", "The primary metric rose beyond what chance explains."),
     "no_harm": ("No harm", "No guardrail moved in the bad direction beyond its margin."),
     "inconclusive": (
         "Inconclusive",
@@ -81,9 +81,7 @@ CHECKS = {
 CHECK_STATUS = {"pass": "passed", "warn": "needs a look", "fail": "failed", "skip": "not checked"}
 MEND_UNKNOWN = "Mend what this check found, then make the readout again."
 
-HIDDEN = (
-    "No lift is shown, because a check failed. A number beside a failed check would be believed all the same."
-)
+HIDDEN = "A number beside a failed check would be believed all the same, so none is shown."
 NOT_TRUSTED = "not to be trusted"
 NO_NUMBER = "there is nothing to compute a number from"
 POINTS = "Shares differ in percentage points, written “points”."
@@ -95,6 +93,22 @@ NOTHING_COMPARED = "No metric has been compared yet."
 CHART_HINT = (
     "Filled marks: the interval excludes zero. Hollow marks: it does not. Arrows: the interval goes on."
 )
+CURVE_HINT = (
+    "Each mark is what the data known now say of all customers assigned until that look, as measured (the headline may "
+    "be adjusted, and then differs a little). Marks beyond the dotted stairs decide, however often one looks. Hollow "
+    "marks rest on too few customers."
+)
+CHANCE_HINT = "Thin lines: where 19 of 20 fair draws of the planned share would lie."
+TOO_FEW = "too few customers to judge by"
+EXPOSED = (
+    "Who is assigned and not reached cannot have been changed, so the whole difference belongs to those reached. This "
+    "is not a comparison of openers with the holdout, which would compare two kinds of people."
+)
+PLAIN_METHOD = (
+    "Customers were divided by chance; some got nothing. Whoever got the offer is compared with whoever did not, and "
+    "an interval says how far chance alone may have moved the difference."
+)
+NO_SUM = "An experiment’s money is never added to another’s: their customers overlap."
 SPARK_HIDDEN = "hidden: a check failed"
 ESTIMATES = {
     "raw": "as measured",
@@ -126,12 +140,43 @@ def arm_name(arm: str) -> str:
     return arm.replace("_", " ")
 
 
+def metric_name(metric: str) -> str:
+    """Return a metric's key as words."""
+    return metric.replace("_", " ")
+
+
+def capital(said: str) -> str:
+    """Return `said` with a capital at its start."""
+    return said[:1].upper() + said[1:]
+
+
+def person(who: str) -> str:
+    """Return who someone is without an address: `ana` of `ana@example.com`."""
+    return who.partition("@")[0]
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Return names as people list them: `a, b and c`."""
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: `1 look`, `8 looks`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def light(statuses: Iterable[str]) -> str:
+    """Return the worst of the checks' statuses: what the traffic light shows."""
+    seen = set(statuses)
+    return next((each for each in ("fail", "warn", "pass") if each in seen), "skip")
+
+
 def sentence(said: str) -> str:
     """Return `said` with a capital and a full stop."""
     said = said.strip()
     if not said:
         return ""
-    return said[:1].upper() + said[1:] + ("" if said[-1] in ".!?…" else ".")
+    return capital(said) + ("" if said[-1] in ".!?…" else ".")
 
 
 def withheld(failed: int) -> str:
@@ -145,104 +190,19 @@ def untrusted(notes: Sequence[str]) -> str:
     return f"{NOT_TRUSTED}: {notes[-1]}" if notes else NOT_TRUSTED
 
 
+def not_broken_down(name: str) -> str:
+    """Return that a breakdown is not shown, and why."""
+    return f"{name} is not shown: fewer than two of its groups have ten customers in every arm."
+
+
 def rebuild(key: str, as_of: str) -> str:
     """Return the command that makes this readout again."""
-    return f"lift readout experiments/{key}.yml --as-of {as_of}"
+    return f"lift readout experiments/{key}.yml --as-of {as_of} --rebuild"
 
 
 def tally(statuses: Iterable[str]) -> str:
     """Return how many checks ended how: `8 passed, 1 not checked`."""
     seen = list(statuses)
-    counts = [(seen.count(status), said) for status, said in CHECK_STATUS.items()]
+    worst_first = ("fail", "warn", "pass", "skip")
+    counts = [(seen.count(status), CHECK_STATUS[status]) for status in worst_first]
     return ", ".join(f"{number} {said}" for number, said in counts if number) or "no checks were made"
-
-
-def intention_to_treat(control: str, identity: str) -> str:
-    """Return who is counted, and against whom."""
-    return (
-        f"Intention to treat: every assigned customer counts in the arm they were assigned to (by {identity}), "
-        f"whether or not they were sent, opened or saw anything. Each arm is compared with {arm_name(control)}, "
-        "whose customers were held out by chance. So a difference is caused by the treatment, not by who they are."
-    )
-
-
-def windows(named: Sequence[tuple[str, str | None]]) -> str:
-    """Return over which span each metric counts."""
-    groups: dict[str | None, list[str]] = {}
-    for metric, window in named:
-        groups.setdefault(window, []).append(metric)
-    parts = [
-        f"{', '.join(metrics)}: {f'{window} from each customer’s own assignment' if window else 'from assignment on'}"
-        for window, metrics in groups.items()
-    ]
-    return f"Outcomes count until the end of the readout’s date, within a window. {'; '.join(parts)}."
-
-
-def welch(level: str) -> str:
-    """Return how absolute differences get their interval."""
-    return (
-        f"A difference is the arm’s mean minus the control’s. Its {level} interval and p-value are Welch’s, "
-        "which let the two arms vary differently (Student’s t distribution). The p-value is two-sided, of no difference."
-    )
-
-
-def fieller(level: str) -> str:
-    """Return how relative lifts get their interval."""
-    return (
-        f"A relative lift divides that difference by the control’s mean. Its {level} interval is Fieller’s, which "
-        "allows for the control’s mean being uncertain too. Where that mean is hardly above zero, an end has no "
-        "bound; it is then drawn as an arrow."
-    )
-
-
-def adjusted(names: Sequence[str], reductions: Sequence[tuple[str, str]]) -> str:
-    """Return what was adjusted by, and what that was worth."""
-    gains = "; ".join(f"{metric}: {share}" for metric, share in reductions)
-    tail = f" Variance removed: {gains}." if gains else ""
-    return (
-        f"Where it says adjusted, chance differences between the arms in {', '.join(names)} (known before "
-        "assignment) are taken out by Lin’s regression, fitted in each arm, with HC2 standard errors. "
-        f"It sharpens the interval and does not favour any arm.{tail}"
-    )
-
-
-def capped(caps: Sequence[tuple[str, str, str]]) -> str:
-    """Return at which value customers were capped."""
-    parts = "; ".join(f"{metric} at {cap} ({many} customers were above)" for metric, cap, many in caps)
-    return (
-        "Where it says capped, a customer above the cap counts as the cap, so that a few very large orders do "
-        f"not decide: {parts}. The cap is a quantile over all arms together, chosen before the data. What is left "
-        "of the numbers’ skewness is corrected for (Hall’s transformation)."
-    )
-
-
-def looks(kind: str) -> str:
-    """Return what the plan says about looking."""
-    if kind == "weekly":
-        return (
-            "The readout is made every week. Its intervals and p-values hold at all weekly looks together (a plan "
-            "of the O’Brien-Fleming type): they are wide in early weeks, and hardly wider than a single look’s at "
-            "the end. Until enrolment has ended and the last window has closed the verdict is provisional, unless "
-            "an interval already lies to one side of zero."
-        )
-    return (
-        "The intervals hold for one look at a date fixed beforehand. Looking often and stopping at the first good "
-        "week finds wins that are none."
-    )
-
-
-def correction(kind: str, metrics: int) -> str:
-    """Return what was done about several comparisons."""
-    if kind == "holm":
-        return (
-            f"{metrics} comparisons are made. The primary metric is read as it stands; secondary metrics are "
-            "corrected together (Holm), so that the chance of any false finding among them stays at the level "
-            "planned. Breakdowns are exploratory (Benjamini and Hochberg)."
-        )
-    return "P-values are not corrected for the number of comparisons; the primary metric is the one to decide by."
-
-
-def margins(named: Sequence[tuple[str, str, str]]) -> str:
-    """Return what guardrails tolerate."""
-    parts = "; ".join(f"{metric} may {way} by less than {margin}" for metric, way, margin in named)
-    return f"A guardrail is safe when its whole interval stays inside its margin, set beforehand: {parts}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -34,14 +35,17 @@ def scripted(status: int) -> Answer:
 class AppApi:
     """Handlers over a `CustomerIO`. Without a bucket there is no rate limit."""
 
-    def __init__(self, state: CustomerIO, key: str, bucket: Bucket | None) -> None:
+    def __init__(
+        self, state: CustomerIO, key: str, bucket: Bucket | None, clock: Callable[[], float] = time.time
+    ) -> None:
         self._state = state
         self._key = key
         self._bucket = bucket
+        self._clock = clock
 
     def routes(self, door: Door, url: Callable[[], str]) -> list[Route]:
         """Return the routes. `url` tells the server's address, for links to downloads."""
-        exports = Exports(self._state, url)
+        exports = Exports(self._state, url, self._clock)
         table: Sequence[tuple[str, str, Handler, object]] = (
             ("GET", "/v1/segments", self.segments, None),
             ("GET", "/v1/segments/{id:int}", self.segment, None),
@@ -54,6 +58,7 @@ class AppApi:
             ("GET", "/v1/activities", self.activities, {"activities": [], "next": ""}),
             ("GET", "/v1/messages", self.messages, {"messages": [], "next": ""}),
             ("POST", "/v1/exports/customers", exports.start, None),
+            ("POST", "/v1/exports/deliveries", exports.start_deliveries, None),
             ("GET", "/v1/exports/{id:int}", exports.export, None),
             ("GET", "/v1/exports/{id:int}/download", exports.download, None),
         )

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from toolkit.sandbox import app_api, rest_api
 from toolkit.sandbox.app_api import AppApi
+from toolkit.sandbox.big_store import StateStore
 from toolkit.sandbox.control import Control
 from toolkit.sandbox.customerio import CustomerIO
 from toolkit.sandbox.launchdarkly import ENVIRONMENT, PROJECT, LaunchDarkly
@@ -68,7 +69,8 @@ class Sandbox:
         self._sdk = SdkApi(self.launchdarkly, SDK_KEY)
         windows = Windows(route=ROUTE_REQUESTS_A_WINDOW, everywhere=REQUESTS_A_WINDOW, clock=clock)
         rest = RestApi(self.launchdarkly, ACCESS_TOKEN, SDK_KEY, windows, count=limits, clock=clock)
-        app = AppApi(self.customerio, APP_KEY, Bucket(APP_REQUESTS_A_SECOND, clock) if limits else None)
+        bucket = Bucket(APP_REQUESTS_A_SECOND, clock) if limits else None
+        app = AppApi(self.customerio, APP_KEY, bucket, clock)
         track = TrackApi(self.customerio, SITE_ID, TRACK_KEY)
         control = Control(self._door, self.customerio, self.launchdarkly, self.advance, self.environment)
         routes = [
@@ -147,7 +149,8 @@ class Sandbox:
         """
         with self._turn:
             if self._site is None:
-                self._site = Site(self.url, SDK_KEY, self.world.people.ids)
+                store = StateStore(self.launchdarkly)
+                self._site = Site(self.url, SDK_KEY, self.world.people.ids, store)
             for _ in range(days):
                 self._site.catch_up(lambda: self.launchdarkly.changes)
                 with self.customerio.lock:

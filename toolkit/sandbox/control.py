@@ -73,10 +73,18 @@ class Control:
         return Answer(200, {})
 
     def switch(self, call: Call) -> Answer:
-        """Set `approvals` (LaunchDarkly asks for them) and `building` (ids of unfinished segments)."""
+        """Set `approvals`, `has_big_segments` and `refused_keys` of LaunchDarkly, and Customer.io's `building`.
+
+        `building` are the ids of segments that are not ready yet.
+        """
         said: dict[str, Any] = call.mapping()
-        if set(said) - {"approvals", "building"}:
-            return Answer(400, {"error": "only approvals and building can be set"})
+        known = ("approvals", "has_big_segments", "refused_keys", "building")
+        if set(said) - set(known):
+            return Answer(400, {"error": f"only {', '.join(known)} can be set"})
+        if "has_big_segments" in said:
+            self._launchdarkly.has_big_segments = bool(said["has_big_segments"])
+        if "refused_keys" in said:
+            self._launchdarkly.refused_keys = set(map(str, said["refused_keys"]))
         if "approvals" in said:
             self._launchdarkly.approvals = bool(said["approvals"])
         if "building" in said:

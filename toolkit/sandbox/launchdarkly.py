@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from threading import RLock
 from typing import Any, TypeVar
 
+from toolkit.sandbox.big_segments import GENERATION, BigStore
 from toolkit.sandbox.model import PROGRAMS, UNIVERSAL_HOLDOUT_SEGMENT, Program
 
 __all__ = ["VERSION_FLAG", "Flag", "LaunchDarkly", "Segment"]
@@ -23,7 +24,7 @@ UNSET = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A standard segment. Targets are kept by context kind."""
+    """A segment. Targets are kept by context kind; a big one has a `kind`, and its members elsewhere."""
 
     key: str
     name: str
@@ -35,6 +36,7 @@ class Segment:
     version: int = 1
     created_at: datetime = UNSET
     changed_at: datetime = UNSET
+    kind: str | None = None
 
     def size(self) -> int:
         """Return how many contexts are targeted."""
@@ -45,7 +47,8 @@ class Segment:
 class Flag:
     """A flag. `targeting` is its environment's configuration in the REST API's words.
 
-    It holds on, rules, fallthrough, offVariation, targets, contextTargets, prerequisites, trackEvents.
+    It holds on, rules, fallthrough, offVariation, targets, contextTargets, prerequisites, trackEvents, and may
+    hold trackEventsFallthrough. `names` are the variations', where they have some.
     """
 
     key: str
@@ -55,6 +58,7 @@ class Flag:
     description: str = ""
     tags: tuple[str, ...] = ()
     temporary: bool = True
+    names: tuple[str, ...] = ()
     version: int = 1
     created_at: datetime = UNSET
     changed_at: datetime = UNSET
@@ -102,7 +106,8 @@ Resource = TypeVar("Resource", Segment, Flag)
 class LaunchDarkly:
     """Segments and flags, and who listens to their changes. Hold `lock` to read or change it.
 
-    With `approvals` on, changes to targeting wait for a person. `on_change` callbacks get the kind
+    With `approvals` on, changes to targeting wait for a person. `refused_keys` are context keys that no segment
+    takes; without `has_big_segments` none can be made. `on_change` callbacks get the kind
     ("segments" or "flags") and the SDK form of what changed; they must return at once.
     """
 
@@ -110,6 +115,9 @@ class LaunchDarkly:
         self.lock = RLock()
         self.now = now
         self.approvals = False
+        self.has_big_segments = True
+        self.refused_keys: set[str] = set()
+        self.big = BigStore()
         self.segments: dict[str, Segment] = {}
         self.changes = 1
         self.listeners: list[Callable[[str, Mapping[str, Any]], None]] = []
@@ -175,7 +183,8 @@ def segment_for_sdk(segment: Segment) -> dict[str, Any]:
         "version": segment.version,
         "salt": object_id("salt", segment.key),
         "deleted": False,
-        "generation": 1,
+        "generation": GENERATION,
+        **({"unbounded": True, "unboundedContextKind": segment.kind} if segment.kind else {}),
         **targets(segment),
         "rules": [dict(rule) for rule in segment.rules],
     }
@@ -202,6 +211,7 @@ def flag_for_sdk(flag: Flag) -> dict[str, Any]:
     rules = [
         {
             **{name: value for name, value in rule.items() if name not in ("_id", "disabled")},
+            **drawn(rule),
             "id": rule["_id"],
         }
         for rule in targeting["rules"]
@@ -215,15 +225,30 @@ def flag_for_sdk(flag: Flag) -> dict[str, Any]:
         "on": targeting["on"],
         "variations": list(flag.values),
         "rules": rules,
-        "fallthrough": targeting["fallthrough"],
+        "fallthrough": {**targeting["fallthrough"], **drawn(targeting["fallthrough"])},
         "offVariation": targeting["offVariation"],
         "targets": targeting["targets"],
         "contextTargets": targeting["contextTargets"],
         "prerequisites": targeting["prerequisites"],
         "trackEvents": targeting["trackEvents"],
-        "trackEventsFallthrough": False,
+        "trackEventsFallthrough": bool(targeting.get("trackEventsFallthrough")),
         "clientSide": False,
     }
+
+
+def drawn(serving: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rollout of a rule or fallthrough as SDKs read it; nothing where there is none."""
+    rollout = serving.get("rollout")
+    if rollout is None:
+        return {}
+    apart = ("experimentAllocation", "variations")
+    kind = "experiment" if rollout.get("experimentAllocation") else "rollout"
+    variations = [
+        {"variation": each["variation"], "weight": each["weight"], "untracked": bool(each.get("_untracked"))}
+        for each in rollout["variations"]
+    ]
+    plain = {name: value for name, value in rollout.items() if name not in apart}
+    return {"rollout": {**plain, "kind": kind, "variations": variations}}
 
 
 def version_flag(changes: int) -> dict[str, Any]:

@@ -11,8 +11,11 @@ from typing import Any
 from starlette.routing import Route
 
 from toolkit.sandbox import shapes
+from toolkit.sandbox.big_api import BigApi
+from toolkit.sandbox.flag_patches import instructed, replaced
 from toolkit.sandbox.launchdarkly import ENVIRONMENT, PROJECT, Flag, LaunchDarkly, Segment, object_id
 from toolkit.sandbox.limits import Windows
+from toolkit.sandbox.refusals import APPROVAL, MISSING, refusal
 from toolkit.sandbox.semantic import PatchError, patched
 from toolkit.sandbox.wire import Answer, Call, Door, Handler
 
@@ -21,13 +24,6 @@ __all__ = ["RestApi", "refusal", "scripted"]
 SEMANTIC = "domain-model=launchdarkly.semanticpatch"
 PAGE = 20
 NEW_KEY = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-
-
-def refusal(status: int, code: str, message: str) -> Answer:
-    """Return a refusal in the vendor's body."""
-    return Answer(
-        status, {"code": code, "message": message, "id": object_id("refusal", status, code, message)}
-    )
 
 
 def scripted(status: int) -> Answer:
@@ -45,8 +41,6 @@ CODES = {
     409: "optimistic_locking_error",
     429: "rate_limited",
 }
-APPROVAL = refusal(403, "forbidden", "Approval is required to make this change")
-MISSING = refusal(404, "not_found", "Invalid resource identifier")
 
 
 class RestApi:
@@ -78,6 +72,7 @@ class RestApi:
             ("POST", segments, self.create_segment),
             ("GET", f"{segments}/{{key}}", self.segment),
             ("PATCH", f"{segments}/{{key}}", self.patch_segment),
+            *BigApi(self._state).table(segments),
             ("GET", flags, self.list_flags),
             ("POST", flags, self.create_flag),
             ("GET", f"{flags}/{{key}}", self.flag),
@@ -116,27 +111,29 @@ class RestApi:
 
     def list_segments(self, call: Call) -> Answer:
         """List segments by key, 20 a page."""
-        told = [shapes.segment(each) for _, each in sorted(self._state.segments.items())]
+        told = [self._told(each) for _, each in sorted(self._state.segments.items())]
         return listed(told, call)
 
     def segment(self, call: Call) -> Answer:
         """Tell about a segment."""
         found = self._state.segments.get(call.parts["key"])
-        return MISSING if found is None else Answer(200, shapes.segment(found))
+        return MISSING if found is None else Answer(200, self._told(found))
 
     def create_segment(self, call: Call) -> Answer:
-        """Make an empty standard segment."""
+        """Make an empty segment: a standard one, or a big one where the plan has them."""
         said = call.mapping()
         wrong = _unnamed(said)
         if wrong is not None:
             return wrong
         if said["key"] in self._state.segments:
             return refusal(409, "key_exists", f"A segment with key {said['key']} already exists")
-        if said.get("unbounded"):
+        big = bool(said.get("unbounded"))
+        if big and not self._state.has_big_segments:
             return refusal(403, "forbidden", "Big segments are not available on this plan")
         description, tags = str(said.get("description") or ""), tuple(map(str, said.get("tags") or ()))
-        made = Segment(said["key"], said["name"], description, tags)
-        return Answer(201, shapes.segment(self._state.put_segment(made)))
+        kind = str(said.get("unboundedContextKind") or "user") if big else None
+        made = Segment(said["key"], said["name"], description, tags, kind=kind)
+        return Answer(201, self._told(self._state.put_segment(made)))
 
     def patch_segment(self, call: Call) -> Answer:
         """Change a segment by a semantic patch, or with `dryRun` tell what it would become."""
@@ -149,14 +146,14 @@ class RestApi:
         if said.get("environmentKey", ENVIRONMENT) != ENVIRONMENT:
             return refusal(400, "invalid_request", "environmentKey does not match the request's path")
         try:
-            after = patched(found, said.get("instructions"))
+            after = patched(found, said.get("instructions"), refused=self._state.refused_keys)
         except PatchError as wrong:
             return refusal(400, "invalid_request", str(wrong))
         if call.params.get("dryRun", "").lower() not in ("", "false"):
-            return Answer(200, shapes.segment(after))
+            return Answer(200, self._told(after))
         if self._state.approvals:
             return APPROVAL
-        return Answer(200, shapes.segment(found if after is found else self._state.put_segment(after)))
+        return Answer(200, self._told(found if after is found else self._state.put_segment(after)))
 
     def list_flags(self, call: Call) -> Answer:
         """List flags by key; targeting only where `summary=0` or an environment is asked for."""
@@ -174,7 +171,7 @@ class RestApi:
         )
 
     def create_flag(self, call: Call) -> Answer:
-        """Make a flag that is off and, when on, serves its first variation."""
+        """Make a flag that is off and, when on, serves its default: the first variation unless told otherwise."""
         said = call.mapping()
         wrong = _unnamed(said)
         if wrong is not None:
@@ -185,36 +182,45 @@ class RestApi:
         values = tuple(each["value"] for each in variations if isinstance(each, dict) and "value" in each)
         if len(values) < 2 or len(values) < len(variations):
             return refusal(400, "invalid_request", "a flag needs at least two variations, each with a value")
-        targeting = {
+        defaults = said.get("defaults") or {"onVariation": 0, "offVariation": len(values) - 1}
+        on, off = (defaults.get(name) for name in ("onVariation", "offVariation"))
+        if on not in range(len(values)) or off not in range(len(values)):
+            return refusal(400, "invalid_request", "defaults must name variations by their index")
+        targeting: dict[str, Any] = {
             "on": bool(said.get("isFlagOn")),
             "rules": [],
-            "fallthrough": {"variation": 0},
-            "offVariation": len(values) - 1,
+            "fallthrough": {"variation": on},
+            "offVariation": off,
             "targets": [],
             "contextTargets": [],
             "prerequisites": [],
             "trackEvents": False,
         }
         tags = tuple(map(str, said.get("tags") or ()))
-        made = Flag(said["key"], said["name"], values, targeting, str(said.get("description") or ""), tags)
+        description, names = (
+            str(said.get("description") or ""),
+            tuple(each.get("name") or "" for each in variations),
+        )
+        made = Flag(said["key"], said["name"], values, targeting, description, tags, names=names)
         return Answer(201, shapes.flag(self._state.put_flag(made)))
 
     def patch_flag(self, call: Call) -> Answer:
-        """Turn a flag on or off, change what it falls back to, or remove a rule."""
+        """Change a flag by a semantic patch, or by a JSON patch of its targeting."""
         found = self._state.flags.get(call.parts["key"])
         if found is None:
             return MISSING
-        instructions = call.mapping().get("instructions")
-        if SEMANTIC not in call.headers.get("content-type", "") or not isinstance(instructions, list):
-            return refusal(400, "invalid_request", "Request body is not a valid JSON patch")
-        after = found
-        for each in instructions:
-            targeting = shapes.updated_flag(after, each) if isinstance(each, dict) else None
-            if targeting is None:
-                return refusal(400, "invalid_request", f"unknown instruction {each!r}")
-            after = replace(after, targeting=targeting)
-        if self._state.approvals:
-            return APPROVAL
+        said = call.mapping()
+        if said.get("environmentKey", ENVIRONMENT) != ENVIRONMENT:
+            return refusal(400, "invalid_request", "Unknown environment key")
+        try:
+            if SEMANTIC in call.headers.get("content-type", ""):
+                after = instructed(found, said.get("instructions"))
+            else:
+                after = replaced(found, call.json() if not said else said.get("patch"))
+        except PatchError as wrong:
+            return refusal(400, "invalid_request", str(wrong))
+        if self._state.approvals and after.targeting != found.targeting:
+            return refusal(405, "method_not_allowed", "Approval is required to make this change")
         return Answer(200, shapes.flag(found if after == found else self._state.put_flag(after)))
 
     def project(self, _: Call) -> Answer:
@@ -243,6 +249,9 @@ class RestApi:
                 "serviceToken": True,
             },
         )
+
+    def _told(self, segment: Segment) -> dict[str, Any]:
+        return shapes.segment(segment, self._state.big)
 
     def _environment(self) -> dict[str, Any]:
         return shapes.environment(self._sdk_key, approvals=self._state.approvals)

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from toolkit.sandbox.launchdarkly import LaunchDarkly, compact
-from toolkit.sandbox.rest_api import refusal
+from toolkit.sandbox.refusals import refusal
 from toolkit.sandbox.wire import Answer, Call, Door
 
 __all__ = ["SdkApi"]

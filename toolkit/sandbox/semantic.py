@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +19,12 @@ class PatchError(ValueError):
     """The patch is refused as a whole."""
 
 
-def patched(segment: Segment, instructions: Any) -> Segment:
+def patched(segment: Segment, instructions: Any, *, refused: AbstractSet[str] = frozenset()) -> Segment:
     """Return the segment after all instructions; the same object where nothing changes.
 
     Raises:
-        PatchError: an instruction cannot be read, or a limit is passed.
+        PatchError: an instruction cannot be read, a limit is passed, a key is among `refused`, or one would be
+            both included and excluded.
     """
     if not isinstance(instructions, list) or not instructions:
         raise PatchError("instructions must be a list with at least one instruction")
@@ -32,6 +34,10 @@ def patched(segment: Segment, instructions: Any) -> Segment:
     after = segment
     for instruction in instructions:
         kind = _kind(instruction)
+        if kind in TARGETS and segment.kind:
+            raise PatchError("a big segment's targets are not changed by a patch")
+        if kind in TARGETS and TARGETS[kind][1] and not refused.isdisjoint(_values(instruction)):
+            raise PatchError("a context key is not valid")
         if kind in TARGETS:
             after = _retarget(after, instruction, *TARGETS[kind])
         elif kind in DESCRIBES:
@@ -40,6 +46,9 @@ def patched(segment: Segment, instructions: Any) -> Segment:
             raise PatchError(f"unknown instruction kind {kind!r}")
     if after.size() > MAX_CONTEXTS:
         raise PatchError(f"a standard segment may target at most {MAX_CONTEXTS} contexts; use a big segment")
+    for kind, keys in after.included.items():
+        if set(keys).intersection(after.excluded.get(kind, ())):
+            raise PatchError("the same context key would be both included and excluded")
     return segment if after == segment else after
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from toolkit.sandbox.big_segments import GENERATION, BigStore, Import
 from toolkit.sandbox.launchdarkly import ENVIRONMENT, PROJECT, Flag, Segment, object_id, targets
 
-__all__ = ["access", "environment", "flag", "link", "project", "segment", "updated_flag"]
+__all__ = ["access", "environment", "flag", "link", "project", "segment", "segment_import", "variation_id"]
 
 
 def link(href: str) -> dict[str, str]:
@@ -26,8 +26,8 @@ def access() -> dict[str, list[Any]]:
     return {"denied": [], "allowed": []}
 
 
-def segment(value: Segment) -> dict[str, Any]:
-    """Return a segment as REST tells it."""
+def segment(value: Segment, big: BigStore) -> dict[str, Any]:
+    """Return a segment as REST tells it; a big one without its members."""
     parent = f"/api/v2/segments/{PROJECT}/{ENVIRONMENT}"
     told = {"description": value.description} if value.description else {}
     return {
@@ -47,7 +47,38 @@ def segment(value: Segment) -> dict[str, Any]:
         "version": value.version,
         "deleted": False,
         "_access": access(),
-        "generation": 1,
+        "generation": GENERATION,
+        **(unbounded(value, big) if value.kind else {}),
+    }
+
+
+def unbounded(value: Segment, big: BigStore) -> dict[str, Any]:
+    """Return what REST tells of a big segment besides."""
+    return {
+        "unbounded": True,
+        "unboundedContextKind": value.kind,
+        "_unboundedMetadata": {
+            "includedCount": len(big.included.get(value.key, ())),
+            "excludedCount": len(big.excluded.get(value.key, ())),
+            "version": value.version,
+            "lastModified": millis(value.changed_at),
+            "deleted": False,
+        },
+        "_importInProgress": big.look(value.key),
+    }
+
+
+def segment_import(value: Import, at: datetime) -> dict[str, Any]:
+    """Return an import of a file into a big segment, asked about at an instant."""
+    path = f"/api/v2/segments/{PROJECT}/{ENVIRONMENT}/{value.segment}"
+    return {
+        "id": value.number,
+        "segmentKey": value.segment,
+        "creationTime": millis(at),
+        "mode": value.mode,
+        "status": value.status,
+        "files": [{"filename": "members.csv", "status": value.status}],
+        "_links": {"self": link(f"{path}/imports/{value.number}"), "parent": link(path)},
     }
 
 
@@ -66,7 +97,8 @@ def flag(value: Flag, *, with_targeting: bool = True) -> dict[str, Any]:
         "includeInSnippet": False,
         "clientSideAvailability": available,
         "variations": [
-            {"_id": variation_id(value.key, place), "value": each} for place, each in enumerate(value.values)
+            {"_id": variation_id(value.key, place), "value": each, **_named(value, place)}
+            for place, each in enumerate(value.values)
         ],
         "temporary": value.temporary,
         "tags": list(value.tags),
@@ -79,6 +111,12 @@ def flag(value: Flag, *, with_targeting: bool = True) -> dict[str, Any]:
     if with_targeting:
         told["environments"] = {ENVIRONMENT: targeting(value)}
     return told
+
+
+def _named(value: Flag, place: int) -> dict[str, str]:
+    """Return a variation's name, if it has one."""
+    name = value.names[place] if place < len(value.names) else ""
+    return {"name": name} if name else {}
 
 
 def variation_id(key: str, place: int) -> str:
@@ -98,7 +136,7 @@ def targeting(value: Flag) -> dict[str, Any]:
         "version": value.version,
         "_site": {"href": f"/{PROJECT}/{ENVIRONMENT}/features/{value.key}", "type": "text/html"},
         "_environmentName": ENVIRONMENT.title(),
-        "trackEventsFallthrough": False,
+        "trackEventsFallthrough": bool(value.targeting.get("trackEventsFallthrough")),
     }
 
 
@@ -147,25 +185,3 @@ def project() -> dict[str, Any]:
         "tags": [],
         "_access": access(),
     }
-
-
-def updated_flag(value: Flag, said: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the targeting after one instruction of a semantic patch, or None where it is not understood."""
-    ids = {variation_id(value.key, place): place for place in range(len(value.values))}
-    before = dict(value.targeting)
-    match said.get("kind"):
-        case "turnFlagOn":
-            return {**before, "on": True}
-        case "turnFlagOff":
-            return {**before, "on": False}
-        case "updateOffVariation" if said.get("variationId") in ids:
-            return {**before, "offVariation": ids[said["variationId"]]}
-        case "updateFallthroughVariationOrRollout" if said.get("variationId") in ids:
-            return {**before, "fallthrough": {"variation": ids[said["variationId"]]}}
-        case "removeRule":
-            return {
-                **before,
-                "rules": [rule for rule in before["rules"] if rule["_id"] != said.get("ruleId")],
-            }
-        case _:
-            return None

@@ -6,21 +6,25 @@ import time
 from collections.abc import Callable, Sequence
 
 from ldclient import Config, Context, LDClient
+from ldclient.config import BigSegmentsConfig
 
 from toolkit.errors import ToolkitError
+from toolkit.sandbox.big_store import StateStore
 from toolkit.sandbox.launchdarkly import VERSION_FLAG
 from toolkit.sandbox.model import Program
 
 __all__ = ["Site"]
 
 PATIENCE_SECONDS = 15.0
+CACHE_SECONDS = 0.001
+"""How long the SDK may remember who is in which big segment."""
 PROBE = Context.create("sandbox")
 
 
 class Site:
-    """A streaming SDK client, and what it shows to people known by their ids."""
+    """A streaming SDK client, and what it shows to people known by their ids; `store` has the big segments."""
 
-    def __init__(self, url: str, sdk_key: str, ids: Sequence[str]) -> None:
+    def __init__(self, url: str, sdk_key: str, ids: Sequence[str], store: StateStore) -> None:
         self._ids = ids
         self._contexts: dict[int, Context] = {}
         config = Config(
@@ -30,6 +34,7 @@ class Site:
             events_uri=url,
             send_events=False,
             diagnostic_opt_out=True,
+            big_segments=BigSegmentsConfig(store=store, context_cache_time=CACHE_SECONDS),
         )
         self._client = LDClient(config, start_wait=PATIENCE_SECONDS)
 

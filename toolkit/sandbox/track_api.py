@@ -47,7 +47,7 @@ class TrackApi:
 
         def region(_: Call) -> Answer:
             """Tell the account's region."""
-            return Answer(200, {"url": url(), "data_center": "us", "environment_id": 1})
+            return Answer(200, {"url": url(), "region": "us", "environment_id": 1})
 
         table: Sequence[tuple[str, str, Handler]] = (
             ("POST", "/api/v2/batch", self.batch),

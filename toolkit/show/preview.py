@@ -55,13 +55,15 @@ def preview_text(experiment: Experiment, preview: Preview) -> str:
     if experiment.traits:
         lines.append(
             table_text(
-                ["trait", "type", "arms", "otherwise", "segments", "flag"],
+                ["trait", "type", "arms", "otherwise", "max age", "schema", "segments", "flag"],
                 [
                     [
                         each.name,
                         each.type,
                         ", ".join(each.treated_arms),
-                        each.default,
+                        str(each.default).lower() if isinstance(each.default, bool) else each.default,
+                        in_words(each.age_limit),
+                        each.schema_version,
                         ", ".join(each.segments()),
                         each.flag or "",
                     ]
@@ -69,6 +71,7 @@ def preview_text(experiment: Experiment, preview: Preview) -> str:
                 ],
             )
         )
+    lines += _never_eligible(experiment)
     lines.append(
         table_text(
             ["metric", "kind", "role", "window", "on", "covariates"],
@@ -87,3 +90,13 @@ def preview_text(experiment: Experiment, preview: Preview) -> str:
     )
     lines += [f"warning: {each}" for each in preview.warnings]
     return "\n".join(lines)
+
+
+def _never_eligible(experiment: Experiment) -> list[str]:
+    said = []
+    if experiment.do_not_offer:
+        said.append(f"  never eligible: whoever has `{experiment.do_not_offer.attribute}`")
+    if experiment.margin_protection:
+        guard = experiment.margin_protection
+        said.append(f"  never eligible: whose `{guard.attribute}` is below {guard.below:g}, or is not known")
+    return said

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.show.table import table_text
 
 if TYPE_CHECKING:
-    from toolkit.steps.readout import Outcome
+    from toolkit.steps.weekly import Outcome
 
 __all__ = ["outcomes_text", "truths_text"]
 
@@ -18,8 +18,9 @@ def outcomes_text(outcomes: Sequence[Outcome], reports: Path) -> str:
     """Return one line per experiment of a weekly run, and where the index is."""
     lines = []
     for each in outcomes:
-        if each.verdict:
-            lines.append(f"{each.spec}: {each.verdict['status']}: {each.verdict['text']}")
+        if each.record:
+            verdict = each.record["verdict"]
+            lines.append(f"{each.spec}: {verdict['status']}: {verdict['text']}")
         if each.error:
             lines.append(f"{each.spec}: failed: {each.error}")
     return "\n".join([*lines, f"index: {reports / 'index.html'}"])

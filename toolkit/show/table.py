@@ -23,5 +23,5 @@ def table_text(header: Sequence[str], rows: Iterable[Sequence[object]], *, right
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     shown = io.StringIO()
-    Console(file=shown, width=WIDTH, color_system=None).print(table)
+    Console(file=shown, width=WIDTH, color_system=None, force_jupyter=False).print(table)
     return shown.getvalue().strip("\n")

@@ -100,16 +100,28 @@ def balance(readings: Readings, control: str) -> Check:
     return Check("balance", status, f"{said}: {worst[1]} (p = {_p(worst[0])})", worst[0])
 
 
-def crossover(crossed: int, customers: int) -> Check:
-    """Ask whether customers stand in more than one arm; their first arm counts."""
-    share = crossed / customers if customers else 0.0
-    status: Status = "fail" if share > CROSSOVER[1] else "warn" if crossed else "pass"
-    said = (
-        f"{crossed:,} of {customers:,} customers ({share:.2%}) were assigned to more than one arm; the first counts"
-        if crossed
-        else "every customer is in one arm"
-    )
-    return Check("crossover", status, said)
+def crossover(crossed: int, customers: int, *, merged: int = 0, served: int = 0) -> Check:
+    """Ask whether customers stand in more than one arm; their first arm counts.
+
+    `merged` are customers who turned out to be one person with a customer of another arm: both count as they were
+    drawn. `served` are customers of a treated arm who were served what only another arm should be.
+    """
+    every = crossed + merged + served
+    share = every / customers if customers else 0.0
+    status: Status = "fail" if share > CROSSOVER[1] else "warn" if every else "pass"
+    said = [
+        f"{count:,} of {customers:,} customers ({count / customers:.2%}) {what}"
+        for count, what in (
+            (crossed, "were assigned to more than one arm; the first counts"),
+            (
+                merged,
+                "turned out to be one person with a customer of another arm; both count as they were drawn",
+            ),
+            (served, "were served what only another arm should be; they count in their own"),
+        )
+        if count
+    ]
+    return Check("crossover", status, ", and ".join(said) or "every customer is in one arm")
 
 
 def duplicate_orders(repeated: int, seen: int) -> Check:
@@ -210,15 +222,38 @@ def outliers(metric: str, largest: float, total: float, buyers: int) -> Check:
     return Check("outliers", status, f"the largest customer makes up {share:.1%} of an arm's {metric}")
 
 
-def holdout_delivered(delivered: int | None, held_out: int) -> Check:
-    """Ask whether customers of the holdout were given the treatment all the same."""
-    if delivered is None:
-        return Check("holdout_delivered", "skip", "no deliveries or exposures are recorded")
-    if delivered:
+def holdout_delivered(messaged: int | None, served: int | None, either: int, held_out: int) -> Check:
+    """Ask whether customers of the holdout were given the treatment all the same.
+
+    `messaged` of them a message reached, `served` were served the offer; None where nobody told. `either` is of
+    whom one or the other is true.
+    """
+    if messaged is None and served is None:
         return Check(
-            "holdout_delivered", "fail", f"{delivered:,} of {held_out:,} held-out customers got the treatment"
+            "holdout_delivered",
+            "skip",
+            "nothing tells whom messages reached or who was served the offer: name `deliveries` and `exposures` in the "
+            "experiment file, and pull",
         )
-    return Check("holdout_delivered", "pass", f"none of {held_out:,} held-out customers got the treatment")
+    parts = [
+        f"whom {what} is not known" if count is None else f"{f'{count:,}' if count else 'none'} {did}"
+        for count, did, what in (
+            (messaged, "got the message", "messages reached"),
+            (
+                served,
+                "was served the offer" if served == 1 else "were served the offer",
+                "the offer was served to",
+            ),
+        )
+    ]
+    known = "; ".join(parts)
+    if either:
+        return Check(
+            "holdout_delivered",
+            "fail",
+            f"{either:,} of {held_out:,} held-out customers got the treatment: {known}",
+        )
+    return Check("holdout_delivered", "pass", f"of {held_out:,} held-out customers {known}")
 
 
 def _wald(treated: Moments, held: Moments) -> tuple[float, int] | None:

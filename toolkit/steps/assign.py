@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from toolkit.lake.enrol import (
     refuse_redraw,
     report_matches,
 )
-from toolkit.steps.cohort import identifier_of, load_cohort, open_customerio
+from toolkit.steps.bulk_attributes import EXPORT_FROM, exported_attributes
+from toolkit.steps.cohort import identifier_of, load_cohort, load_customers, open_customerio
 from toolkit.steps.workspace import Spec, Workspace
 
 __all__ = ["Assigned", "assign"]
@@ -36,11 +37,16 @@ class Assigned:
 
 
 def assign(
-    workspace: Workspace, spec: Spec, *, progress: Callable[[str, int, int], None] | None = None
+    workspace: Workspace,
+    spec: Spec,
+    *,
+    customers: Collection[str] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Assigned:
     """Assign the cohort's new customers and append them to the ledger; who is assigned stays so.
 
-    `progress` is told (what, done, of).
+    `customers` are those known to qualify newly; None asks the cohort's source for everyone who does. `progress`
+    is told (what, done, of).
 
     Raises:
         LedgerError: seed or shares differ from those of the first enrolment.
@@ -59,10 +65,15 @@ def assign(
             return Assigned(None, None, f"enrolment ended on {experiment.end}")
         cohort = experiment.cohort
         if cohort and cohort.entry == "snapshot":
+            if customers is not None:
+                return Assigned(None, None, "a snapshot enrols nobody who comes later")
             taken = count_assigned(con, workspace.lake, experiment.key)
             if taken:
                 return Assigned(None, None, f"the snapshot of {taken:,} customers was taken before")
-        load_cohort(con, workspace, spec)
+        if customers is None:
+            load_cohort(con, workspace, spec)
+        else:
+            load_customers(con, customers)
         matches = report_matches(con)
         counts = find_new(con, workspace.lake, experiment, rivals_of(spec), matches.with_key)
         attributes = None
@@ -103,6 +114,8 @@ def _known_of(
     wanted = attributes_wanted(spec.experiment)
     known: dict[str, dict[str, Any]] = {}
     with open_customerio(workspace) as client:
+        if len(customers) >= EXPORT_FROM:
+            return exported_attributes(client, spec.experiment, customers, wanted, progress=progress)
         for person in client.attributes(customers, id_type=spec.experiment.identity.key):
             identifier = identifier_of(spec.experiment, person.identifiers)
             known[identifier] = {

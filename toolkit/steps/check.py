@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from toolkit.design.experiment import Experiment
+from toolkit.design.advice import advice_on
+from toolkit.design.catalogue import conflicts
 from toolkit.errors import NotReady, ToolkitError
 from toolkit.lake.engine import connect
 from toolkit.lake.enrol import MatchReport, report_matches
 from toolkit.steps.cohort import load_cohort, open_customerio
+from toolkit.steps.traits import read_folder
 from toolkit.steps.workspace import Spec, Workspace
 
 __all__ = ["Preview", "check"]
-
-MANY_TRAITS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Preview:
 
 def check(workspace: Workspace, spec: Spec) -> Preview:
     """Return what the experiment would do; nothing is written, and no customer is read one by one."""
-    warnings = _warnings(spec.experiment)
+    warnings = _warnings(spec)
     cohort = spec.experiment.cohort
     if cohort is None:
         return Preview(None, None, "assignments come from a file", warnings)
@@ -55,23 +56,17 @@ def check(workspace: Workspace, spec: Spec) -> Preview:
     return Preview(matches.people, matches, None, warnings)
 
 
-def _warnings(experiment: Experiment) -> tuple[str, ...]:
-    said = []
-    if not any(metric.role == "primary" for metric in experiment.metrics):
-        said.append("metrics: none has `role: primary`, so there will be no verdict")
-    if len(experiment.traits) > MANY_TRAITS:
-        said.append(
-            f"traits: {len(experiment.traits)} are many; more than {MANY_TRAITS} are hard to keep right"
-        )
-    untreated = set(experiment.treatments) - {
-        arm for trait in experiment.traits for arm in trait.treated_arms
-    }
-    if experiment.traits and untreated:
-        said.append(
-            f"traits: no trait reaches the arms {', '.join(sorted(untreated))}; they see what control sees"
-        )
-    if experiment.identity.key == "email" and experiment.traits:
-        said.append("identity.key: e-mail addresses must not become segment keys; `lift push` will refuse")
-    if min(experiment.arms.values()) < 0.05:
-        said.append("arms: an arm below 5 % rarely tells anything; see `lift design`")
+def _warnings(spec: Spec) -> tuple[str, ...]:
+    """Return what deserves a second look: in the file, and between it and its neighbours."""
+    own = Path(spec.path).resolve()
+    found = read_folder(Path(spec.path).parent)
+    files = {path: each for path, each in found.experiments.items() if Path(path).resolve() != own}
+    files[spec.path] = spec.experiment
+    said = [str(each) for each in advice_on(spec.path, spec.experiment)]
+    said += [str(each) for each in conflicts(files, of=spec.path)]
+    said += [
+        f"{path}: cannot be read, so its traits are not compared with those of {spec.path}; mend it first "
+        f"({why.splitlines()[0]})"
+        for path, why in found.unreadable.items()
+    ]
     return tuple(said)

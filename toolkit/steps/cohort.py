@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from toolkit.steps.workspace import Spec, Workspace
 if TYPE_CHECKING:
     from toolkit.clients import CustomerIO, Identifiers
 
-__all__ = ["identifier_of", "load_cohort", "open_customerio"]
+__all__ = ["identifier_of", "load_cohort", "load_customers", "open_customerio"]
 
 
 def open_customerio(workspace: Workspace) -> CustomerIO:
@@ -67,6 +67,17 @@ def load_cohort(con: Engine, workspace: Workspace, spec: Spec) -> None:
         )
         return
     qualify(con, workspace.lake, spec.experiment, spec.path)
+
+
+def load_customers(con: Engine, customers: Collection[str]) -> None:
+    """Create `qualified(id, email, attributes)` with `customers`, of whom nothing else is known."""
+    import pyarrow as pa
+
+    con.con.register("named", pa.table({"id": pa.array(sorted(customers), pa.string())}))
+    con.run(
+        "CREATE OR REPLACE TEMP TABLE qualified AS "
+        "SELECT id, NULL::VARCHAR AS email, NULL::VARCHAR AS attributes FROM named"
+    )
 
 
 def _rows(experiment: Experiment, people: Iterable[Identifiers]) -> Iterator[dict[str, str]]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.aggregate import treated_all_the_same
 from toolkit.lake.engine import connect
 from toolkit.lake.exposed import exposed_sums
 from toolkit.lake.outcomes import Evidence, gather, keep_state
 from toolkit.lake.readings import read
+from toolkit.lake.treated import Mixing, mixing_of
 from toolkit.stats import quality
 from toolkit.stats.lifts import Readings, lifts_of
 from toolkit.stats.maturity import Maturity
@@ -22,6 +22,9 @@ from toolkit.steps.maturity import maturity_at
 from toolkit.steps.workspace import Spec, Workspace
 
 __all__ = ["Found", "look", "measure"]
+
+BESIDE = ("people", "deliveries", "exposures", "same_people", "cursors")
+"""Tables that a look may read besides assignments and events."""
 
 
 def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Measurement:
@@ -46,6 +49,7 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
         ),
     )
     tables = {
+        **found.tables,
         "assignments": evidence.ledger.version,
         "events": evidence.told.version if evidence.told else None,
     }
@@ -76,6 +80,7 @@ class Found:
     checks: list[Check]
     looks: Looks
     maturity: Maturity | None
+    tables: dict[str, int | None]
 
 
 def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Found:
@@ -83,24 +88,25 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
     experiment, lake = spec.experiment, workspace.lake
     as_of = as_of or workspace.now().astimezone(experiment.zone).date()
     as_of_end = experiment.end_of(as_of)
+    tables = {name: lake.version(name) for name in BESIDE}
     with connect(workspace.settings.lift_engine) as con:
         evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end)
         readings = read(con, experiment, evidence, spec.path)
-        delivered = treated_all_the_same(con, lake, experiment)
+        mixing = mixing_of(con, lake, experiment, as_of_end=as_of_end)
         exposed = exposed_sums(con, lake, experiment, evidence, as_of_end=as_of_end)
         readings = replace(readings, exposed=exposed)
         looks = take_looks(con, experiment, evidence, readings, as_of)
         maturity = maturity_at(con, lake, experiment, evidence, as_of_end=as_of_end)
         keep_state(con, lake, experiment, evidence)
-    checks = _checks(experiment, evidence, readings, delivered, as_of_end, looks)
-    return Found(as_of, evidence, readings, checks, looks, maturity)
+    checks = _checks(experiment, evidence, readings, mixing, as_of_end, looks)
+    return Found(as_of, evidence, readings, checks, looks, maturity, tables)
 
 
 def _checks(
     experiment: Experiment,
     evidence: Evidence,
     readings: Readings,
-    delivered: int | None,
+    mixing: Mixing,
     as_of_end: datetime,
     looks: Looks,
 ) -> list[Check]:
@@ -109,7 +115,7 @@ def _checks(
     checks = [
         quality.sample_ratio(evidence.customers, experiment.arms, looks.enrolled),
         quality.balance(readings, experiment.control),
-        quality.crossover(ledger.crossed, customers),
+        quality.crossover(ledger.crossed, customers, merged=mixing.merged, served=mixing.served_elsewhere),
         _identity(evidence),
         quality.freshness(told.through if told else None, _needed(experiment, evidence, as_of_end)),
     ]
@@ -129,7 +135,8 @@ def _checks(
         checks.append(quality.outliers(metric.name, *_largest(readings, readings.terms[metric.name][0])))
     if not valued:
         checks.append(Check("outliers", "skip", "no metric is a mean of values"))
-    checks.append(quality.holdout_delivered(delivered, evidence.customers[experiment.control]))
+    held = evidence.customers[experiment.control]
+    checks.append(quality.holdout_delivered(mixing.messaged, mixing.served, mixing.either, held))
     return checks
 
 

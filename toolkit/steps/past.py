@@ -136,7 +136,7 @@ def _from_history(workspace: Workspace, spec: Spec, until: datetime, pace: float
     earlier, since = as_if(experiment, until)
     events = experiment.events
     with AsIfAssigned() as con:
-        if events and events.source == "customerio" and con.stored(lake, "events") is None:
+        if events and events.in_lake and con.stored(lake, "events") is None:
             raise NotEnoughData(
                 f"{spec.path}: nobody is assigned yet, and the lake keeps no events to learn from; "
                 f"run `lift pull {spec.path}` first"

@@ -1,35 +1,32 @@
-"""Readouts: measure, record, render; one experiment, or all of a folder."""
+"""Readouts: measure, record, render, keep; and make one anew from what was read then."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+import re
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import SpecError, ToolkitError
-from toolkit.readout.index import write_index
+from toolkit.errors import DataError, NotEnoughData, SpecError
+from toolkit.lake.tables import Lake
+from toolkit.readout.previous import extract
 from toolkit.readout.record import as_json, record_of
 from toolkit.readout.render import publish
 from toolkit.stats.maturity import restated
 from toolkit.steps.measure import measure
-from toolkit.steps.pull import pull
+from toolkit.steps.propagation import propagation
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["Outcome", "earlier_looks", "readout", "record", "restatements", "weekly"]
+__all__ = ["earlier_looks", "keep", "kept", "readout", "rebuilt", "record", "restatements"]
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one experiment in a weekly run. `error` says why there is no page, or no fresh data."""
-
-    spec: str
-    page: Path | None
-    verdict: dict[str, str] | None
-    error: str | None
-    exit_status: int
+LAST_DIGITS = 1e-9
+"""What a sum may differ by when it is added up in another order."""
+SAID = 0.01
+"""What a rounded number in a sentence may differ by, when it stood on the edge of rounding."""
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def record(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> dict[str, Any]:
@@ -42,19 +39,94 @@ def record(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> di
     return found | {
         "history": earlier_looks(workspace, spec, found),
         "restatements": restatements(workspace, spec, found),
+        "previous": previous_look(workspace, spec, found),
+        "propagation": [asdict(each) for each in propagation(workspace, spec, as_of) if each.customers],
     }
 
 
-def readout(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> tuple[dict[str, Any], Path]:
+def readout(
+    workspace: Workspace, spec: Spec, *, as_of: date | None = None, rebuild: bool = False
+) -> tuple[dict[str, Any], Path]:
     """Measure, keep the record in the lake, and publish its page; return the record and the page's path.
+
+    With `rebuild` the record is the one kept for that date, after it was found again in what was read then.
 
     Raises:
         ToolkitError: as `measure` does, or because a cell of the notebook failed; nothing is published then.
     """
+    if rebuild:
+        found = rebuilt(workspace, spec, as_of=as_of)
+        return found, publish(found, workspace.reports)
     found = record(workspace, spec, as_of=as_of)
     page = publish(found, workspace.reports)
     keep(workspace, found)
     return found, page
+
+
+def rebuilt(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> dict[str, Any]:
+    """Return the record kept for `as_of`, byte for byte, having measured it again from the tables' versions of then.
+
+    Raises:
+        NotEnoughData: none was kept for that date.
+        SpecError: the experiment file is another than it was then.
+        DataError: what can be read now says something else; a file beside the experiment has changed.
+    """
+    day = as_of or workspace.now().astimezone(spec.experiment.zone).date()
+    before = kept(workspace, spec, on=day)
+    if before is None:
+        raise NotEnoughData(
+            f"{spec.path}: no readout of {day} was kept, so there is none to rebuild; make it without --rebuild"
+        )
+    provenance = before["provenance"]
+    if provenance["spec"] != f"sha256:{spec.digest}":
+        raise SpecError(
+            f"{spec.path}: the file has changed since the readout of {day} (it was {provenance['spec']}, and is "
+            f"sha256:{spec.digest}); bring back that version, or make a new readout without --rebuild"
+        )
+    then = Workspace(workspace.settings, Lake(workspace.lake.home, versions=provenance["tables"]))
+    again = record_of(spec.experiment, measure(then, spec, as_of=day), spec_digest=spec.digest)
+    where = differs({name: before[name] for name in again if name not in {"provenance", "design"}}, again)
+    if where:
+        raise DataError(
+            f"{spec.path}: what can be read now does not give the readout of {day}: {where}; has a file that it "
+            "reads changed since, or was the lake vacuumed?"
+        )
+    return before
+
+
+def differs(before: Any, again: Any, where: str = "") -> str | None:
+    """Return where two records differ by more than the last digits of numbers, in words; None where nowhere."""
+    if isinstance(before, dict) and isinstance(again, dict):
+        found = (differs(value, again.get(name), f"{where}.{name}") for name, value in before.items())
+        return next((each for each in found if each), None)
+    if isinstance(before, list) and isinstance(again, list) and len(before) == len(again):
+        found = (
+            differs(one, other, f"{where}[{at}]")
+            for at, (one, other) in enumerate(zip(before, again, strict=True))
+        )
+        return next((each for each in found if each), None)
+    if isinstance(before, float) and isinstance(again, (int, float)):
+        same = math.isclose(before, again, rel_tol=LAST_DIGITS, abs_tol=LAST_DIGITS)
+    elif isinstance(before, str) and isinstance(again, str) and before != again:
+        same = NUMBER.sub("", before) == NUMBER.sub("", again) and all(
+            math.isclose(float(one), float(other), rel_tol=SAID, abs_tol=SAID)
+            for one, other in zip(NUMBER.findall(before), NUMBER.findall(again), strict=True)
+        )
+    else:
+        same = before == again
+    return None if same else f"{where.removeprefix('.')} was {before!r} and is {again!r}"
+
+
+def kept(
+    workspace: Workspace, spec: Spec, *, on: date | None = None, until: date | None = None
+) -> dict[str, Any] | None:
+    """Return the record kept last, of those of the date `on`, or of any date `until` then; None where there is none."""
+    rows = workspace.lake.read("readouts", experiment=spec.experiment.key).sort_by("made_at").to_pylist()
+    chosen = [
+        row for row in rows if (on is None or row["as_of"] == on) and (until is None or row["as_of"] <= until)
+    ]
+    found: dict[str, Any] | None = json.loads(chosen[-1]["readout"]) if chosen else None
+    return found
 
 
 def keep(workspace: Workspace, found: dict[str, Any]) -> None:
@@ -89,6 +161,16 @@ def earlier_looks(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> li
                     }
                 )
     return history
+
+
+def previous_look(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a page compares itself with: the last record of an earlier date; None where there is none."""
+    rows = workspace.lake.read("readouts", experiment=spec.experiment.key).sort_by("made_at").to_pylist()
+    earlier = [row for row in rows if row["as_of"].isoformat() < found["as_of"]]
+    if not earlier:
+        return None
+    last = max(row["as_of"] for row in earlier)
+    return extract(json.loads([row for row in earlier if row["as_of"] == last][-1]["readout"]))
 
 
 def restatements(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -132,46 +214,3 @@ def _relative(point: dict[str, Any]) -> float | None:
     """Return a point's lift as a fraction of the control's mean."""
     held = point["means"]["control"]
     return point["absolute"]["value"] / held if held else None
-
-
-def weekly(
-    workspace: Workspace,
-    folder: str | Path,
-    *,
-    as_of: date | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> list[Outcome]:
-    """Pull, measure and publish every experiment of `folder`, then the index; one that fails stops no other.
-
-    Raises:
-        SpecError: there is no experiment file in the folder.
-    """
-    paths = sorted({*Path(folder).glob("*.yml"), *Path(folder).glob("*.yaml")})
-    if not paths:
-        raise SpecError(f"{folder}: no experiment files (*.yml) here")
-    outcomes = []
-    for at, path in enumerate(paths):
-        if progress:
-            progress(str(path), at, len(paths))
-        outcomes.append(_one(workspace, path, as_of))
-    failures = {Path(each.spec).stem: each.error for each in outcomes if each.error and each.page is None}
-    write_index(workspace.reports, failures)
-    return outcomes
-
-
-def _one(workspace: Workspace, path: Path, as_of: date | None) -> Outcome:
-    stale: ToolkitError | None = None
-    try:
-        spec = Spec.read(path)
-        if spec.experiment.events and spec.experiment.events.source == "customerio":
-            try:
-                pull(workspace, spec)
-            except (
-                ToolkitError
-            ) as refused:  # what the lake holds is still worth reading; freshness is checked
-                stale = refused
-        found, page = readout(workspace, spec, as_of=as_of)
-    except ToolkitError as wrong:
-        return Outcome(str(path), None, None, str(stale or wrong), (stale or wrong).exit_status)
-    status = stale.exit_status if stale else int(found["verdict"]["status"] == "not_readable")
-    return Outcome(str(path), page, found["verdict"], str(stale) if stale else None, status)

@@ -1722,26 +1722,48 @@ GROUP BY
   `arm`;
 
 SELECT
+  1
+FROM (
+  SELECT
+    `id`,
+    UNIX_MICROS(CAST(`timestamp` AS TIMESTAMP)) AS `at`
+  FROM `exposures`
+  WHERE
+    `experiment` = 'everything'
+) AS `s`
+LIMIT 1;
+
+SELECT
   COUNT(DISTINCT `e`.`id`)
-FROM `exposures` AS `e`
+FROM (
+  SELECT
+    `id`,
+    UNIX_MICROS(CAST(`timestamp` AS TIMESTAMP)) AS `at`
+  FROM `exposures`
+  WHERE
+    `experiment` = 'everything'
+) AS `e`
 JOIN `ledger` AS `l`
   ON `e`.`id` = `l`.`id`
 WHERE
-  `e`.`experiment` = 'everything'
-  AND `l`.`arm` = 0
-  AND UNIX_MICROS(CAST(`e`.`timestamp` AS TIMESTAMP)) >= `l`.`assigned`;
+  `l`.`arm` = 0 AND `e`.`at` >= `l`.`assigned` AND `e`.`at` < 1769904000000000;
 
 CREATE OR REPLACE TABLE `exposed` AS
 SELECT DISTINCT
   `r`.`place`,
   `r`.`arm`
-FROM `exposures` AS `e`
+FROM (
+  SELECT
+    `id`,
+    UNIX_MICROS(CAST(`timestamp` AS TIMESTAMP)) AS `at`
+  FROM `exposures`
+  WHERE
+    `experiment` = 'everything'
+) AS `e`
 JOIN `roster` AS `r`
   ON `e`.`id` = `r`.`id`
 WHERE
-  `e`.`experiment` = 'everything'
-  AND UNIX_MICROS(CAST(`e`.`timestamp` AS TIMESTAMP)) >= `r`.`assigned`
-  AND UNIX_MICROS(CAST(`e`.`timestamp` AS TIMESTAMP)) < 1769904000000000;
+  `e`.`at` >= `r`.`assigned` AND `e`.`at` < 1769904000000000;
 
 SELECT
   `arm`,

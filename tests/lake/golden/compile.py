@@ -17,7 +17,6 @@ from pathlib import Path
 import pandas as pd
 
 from tests.example import OnFiles
-from toolkit.lake.aggregate import treated_all_the_same
 from toolkit.lake.engine import Engine, Stored, parquet, quoted, text
 from toolkit.lake.engines.translate import bucket_digits, translate
 from toolkit.lake.engines.warehouse import LINE, Warehouse
@@ -25,6 +24,7 @@ from toolkit.lake.exposed import exposed_sums
 from toolkit.lake.outcomes import gather
 from toolkit.lake.readings import read
 from toolkit.lake.tables import Lake
+from toolkit.lake.treated import mixing_of
 from toolkit.steps.looks import take_looks
 from toolkit.steps.workspace import Spec
 
@@ -256,7 +256,7 @@ def rehearse(path: Path, lake: Lake, as_of: date) -> dict[str, list[str]]:
     with Rehearsal() as con:
         evidence = gather(con, lake, experiment, str(path), as_of_end=experiment.end_of(as_of))
         readings = read(con, experiment, evidence, str(path))
-        treated_all_the_same(con, lake, experiment)
+        mixing_of(con, lake, experiment, as_of_end=experiment.end_of(as_of))
         exposed_sums(con, lake, experiment, evidence, as_of_end=experiment.end_of(as_of))
         take_looks(con, experiment, evidence, readings, as_of)
         return {dialect: list(asked) for dialect, asked in con.asked.items()}

@@ -1765,26 +1765,48 @@ GROUP BY
   "arm";
 
 SELECT
+  1
+FROM (
+  SELECT
+    "id",
+    DATE_PART(EPOCH_MICROSECOND, "timestamp") AS "at"
+  FROM "exposures"
+  WHERE
+    "experiment" = 'everything'
+) AS "s"
+LIMIT 1;
+
+SELECT
   COUNT(DISTINCT "e"."id")
-FROM "exposures" AS "e"
+FROM (
+  SELECT
+    "id",
+    DATE_PART(EPOCH_MICROSECOND, "timestamp") AS "at"
+  FROM "exposures"
+  WHERE
+    "experiment" = 'everything'
+) AS "e"
 JOIN "ledger" AS "l"
   ON "e"."id" = "l"."id"
 WHERE
-  "e"."experiment" = 'everything'
-  AND "l"."arm" = 0
-  AND DATE_PART(EPOCH_MICROSECOND, "e"."timestamp") >= "l"."assigned";
+  "l"."arm" = 0 AND "e"."at" >= "l"."assigned" AND "e"."at" < 1769904000000000;
 
 CREATE OR REPLACE TEMPORARY TABLE "exposed" AS
 SELECT DISTINCT
   "r"."place",
   "r"."arm"
-FROM "exposures" AS "e"
+FROM (
+  SELECT
+    "id",
+    DATE_PART(EPOCH_MICROSECOND, "timestamp") AS "at"
+  FROM "exposures"
+  WHERE
+    "experiment" = 'everything'
+) AS "e"
 JOIN "roster" AS "r"
   ON "e"."id" = "r"."id"
 WHERE
-  "e"."experiment" = 'everything'
-  AND DATE_PART(EPOCH_MICROSECOND, "e"."timestamp") >= "r"."assigned"
-  AND DATE_PART(EPOCH_MICROSECOND, "e"."timestamp") < 1769904000000000;
+  "e"."at" >= "r"."assigned" AND "e"."at" < 1769904000000000;
 
 SELECT
   "arm",

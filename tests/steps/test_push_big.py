@@ -1,0 +1,245 @@
+"""Beyond fifteen thousand members: big segments, whose members the real SDK finds in a store of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from ldclient import Config, Context, LDClient
+from ldclient.config import BigSegmentsConfig
+
+from tests.steps.team import ELIGIBLE, HOLDOUT, Team, people
+from toolkit.clients import LaunchDarkly, launchdarkly_big
+from toolkit.errors import NotReady, PushRefused, WaitingForPerson
+from toolkit.sandbox import Sandbox, big_segments
+from toolkit.sandbox.big_segments import BigStore, hashed
+from toolkit.sandbox.big_store import StateStore
+from toolkit.sandbox.launchdarkly import serves
+from toolkit.show.pushing import plan_text
+from toolkit.steps import members as steps_members
+
+MANY = 400
+REALLY_MANY = 100_000 if os.environ.get("LIFT_LONG") == "1" else 15_001
+FLAG = "free-shipping-banner"
+
+
+@pytest.fixture(scope="module")
+def served():
+    with Sandbox(seed=3, scale=0.001, limits=False) as box:
+        values = box.launchdarkly.flags[FLAG].values
+        rules = [serves(HOLDOUT, values.index(False)), serves(ELIGIBLE, values.index(True))]
+        box.launchdarkly.retarget(FLAG, rules=rules)
+        yield box
+
+
+@pytest.fixture
+def team(served, tmp_path, monkeypatch):
+    """A team with more treated customers than a standard segment takes, and an empty LaunchDarkly.
+
+    Lest each test waits for fifteen thousand, a standard segment is taken to hold three hundred.
+    """
+    monkeypatch.setattr(steps_members, "MAX_TARGETS_PER_SEGMENT", 300)
+    state = served.launchdarkly
+    state.segments.clear()
+    state.big = BigStore()
+    state.approvals, state.refused_keys, state.has_big_segments = False, set(), True
+    served.requests.clear()
+    return Team(tmp_path, served, people(MANY) | people(10, "holdout", "h"))
+
+
+@pytest.fixture
+def pushed(team):
+    """The same, pushed."""
+    team.push()
+    team.box.requests.clear()
+    return team
+
+
+def sdk(box, store):
+    """Return a real SDK client that reads `store`."""
+    config = Config(
+        box.environment()["LAUNCHDARKLY_SDK_KEY"],
+        base_uri=box.url,
+        stream_uri=box.url,
+        send_events=False,
+        big_segments=BigSegmentsConfig(store=store, context_cache_time=0.001),
+    )
+    return LDClient(config, start_wait=5)
+
+
+def served_to(client, *customers):
+    return [client.variation(FLAG, Context.create(customer), False) for customer in customers]
+
+
+def test_too_many_for_a_standard_segment_are_sent_as_one_file_and_evaluated_by_the_real_sdk(
+    team, monkeypatch
+):
+    monkeypatch.undo()
+    team.arms = people(REALLY_MANY) | people(10, "holdout", "h")
+    done = team.push()
+    assert team.box.launchdarkly.segments[ELIGIBLE].kind == "user"
+    assert team.box.launchdarkly.segments[HOLDOUT].kind is None
+    assert team.members(ELIGIBLE) == set(people(REALLY_MANY))
+    assert (team.asked("POST", "/imports"), team.asked("POST", "/contexts"), team.asked("PATCH")) == (1, 0, 1)
+    assert done.writes == len(team.write().experiment.segments) + 2
+    with closing(sdk(team.box, StateStore(team.box.launchdarkly))) as client:
+        assert served_to(client, "c000001", "c015000", "h000001", "stranger") == [True, True, False, False]
+        team.arms |= people(1, name="d")
+        team.protected = {"c000001"}
+        team.push()
+        time.sleep(0.01)  # the SDK may remember for a millisecond
+        assert served_to(client, "d000000", "c000001", "c000002") == [True, False, True]
+
+
+def test_without_a_store_the_sdk_serves_the_control(pushed):
+    with closing(sdk(pushed.box, None)) as client:
+        assert served_to(client, "c000001") == [False]
+
+
+def test_the_layout_of_the_vendors_redis_store_is_read_by_its_own_client(pushed):
+    redis = pytest.importorskip("redis")
+    from ldclient.integrations import Redis
+
+    server = redis.Redis(socket_timeout=1)
+    try:
+        server.ping()
+    except redis.exceptions.ConnectionError:
+        pytest.skip("no Redis at 127.0.0.1:6379")
+    prefix, state = f"lift-test-{os.getpid()}", pushed.box.launchdarkly
+    try:
+        server.set(f"{prefix}:big_segments_synchronized_on", int(time.time() * 1000))
+        for customer in ("c000001", "c000002"):
+            included = [ref for ref, is_in in state.big.membership(hashed(customer)).items() if is_in]
+            server.sadd(f"{prefix}:big_segment_include:{hashed(customer)}", *included)
+        store = Redis.new_big_segment_store(url="redis://127.0.0.1:6379/0", prefix=prefix)
+        with closing(sdk(pushed.box, store)) as client:
+            assert served_to(client, "c000001", "c000002", "c000003") == [True, True, False]
+    finally:
+        server.delete(*server.keys(f"{prefix}:*"))
+
+
+def test_later_changes_go_by_keys_removals_first_and_a_second_push_writes_nothing(pushed):
+    pushed.arms |= people(1600, name="d")
+    pushed.protected = {"c000001", "c000002"}
+    pushed.push()
+    assert pushed.members(ELIGIBLE) == set(pushed.arms) - {"c000001", "c000002"} - set(
+        people(10, "holdout", "h")
+    )
+    assert (pushed.asked("POST", "/contexts"), pushed.asked("POST", "/imports")) == (2, 0)
+    pushed.box.requests.clear()
+    assert pushed.push().writes == 0
+    assert pushed.asked("POST") == 0
+
+
+def test_a_push_that_broke_off_leaves_nobody_in_whom_the_record_does_not_know(pushed, monkeypatch):
+    """The keys were added, and the process ended before that could be read back and kept."""
+    pushed.arms |= people(3, name="d")
+    asked = LaunchDarkly.segment
+
+    def lost(client, key):
+        if pushed.asked("POST", "/contexts"):
+            raise KeyboardInterrupt
+        return asked(client, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LaunchDarkly, "segment", lost)
+        with pytest.raises(KeyboardInterrupt):
+            pushed.push()
+    assert "d000000" in pushed.members(ELIGIBLE)
+    pushed.protected = {"d000000"}
+    pushed.push()
+    assert pushed.members(ELIGIBLE) == set(people(MANY)) | {"d000001", "d000002"}
+    assert pushed.asked("POST", "/imports") == 0
+    assert pushed.plan().sync.is_empty
+
+
+def test_what_a_hand_changed_is_noticed_by_the_count_and_the_whole_list_is_sent(pushed):
+    big = pushed.box.launchdarkly.big
+    big.change(ELIGIBLE, "included", add={"h000001", "stranger"}, remove=())
+    plan = pushed.plan()
+    assert f"{ELIGIBLE}: LaunchDarkly counts {MANY + 2:,} members" in plan_text(
+        plan, pushed.write().experiment, applied=False
+    )
+    pushed.push()
+    assert pushed.members(ELIGIBLE) == set(people(MANY))
+    assert pushed.plan().sync.is_empty
+
+
+def test_a_swap_that_no_count_shows_is_noticed_where_the_sample_meets_it(pushed):
+    gone = set(list(people(MANY))[: MANY // 2])
+    strangers = {f"s{n}" for n in range(len(gone))}
+    pushed.box.launchdarkly.big.change(ELIGIBLE, "included", add=strangers, remove=gone)
+    assert "of a sample are not as recorded" in " ".join(pushed.plan().notes)
+    pushed.push()
+    assert pushed.members(ELIGIBLE) == set(people(MANY))
+
+
+def test_a_lost_record_is_no_harm_the_whole_list_is_sent(pushed, tmp_path):
+    pushed.folder = tmp_path / "elsewhere"
+    pushed.folder.mkdir()
+    pushed.push()
+    assert pushed.members(ELIGIBLE) == set(people(MANY))
+    assert pushed.asked("POST", "/imports") == 1
+
+
+def test_a_plan_without_big_segments_is_told_before_anybody_is_eligible(team):
+    team.box.launchdarkly.has_big_segments = False
+    with pytest.raises(
+        PushRefused, match=rf"{MANY:,} members.*Big segments are on some.*delivery: {{mode: rollout}}"
+    ):
+        team.push()
+    assert not team.box.launchdarkly.segments
+
+
+def test_a_standard_segment_never_becomes_a_big_one(team):
+    everyone, team.arms = team.arms, people(10)
+    team.push()
+    team.arms = everyone
+    with pytest.raises(PushRefused, match=r"never turned into a big one\. Rename the trait"):
+        team.push()
+    assert len(team.members(ELIGIBLE)) == 10
+
+
+def test_a_big_segment_of_another_kind_of_context_is_not_touched(pushed):
+    state = pushed.box.launchdarkly
+    state.put_segment(replace(state.segments[ELIGIBLE], kind="device"))
+    with pytest.raises(PushRefused, match="holds contexts of kind 'device'"):
+        pushed.plan()
+
+
+def test_losing_a_fifth_of_a_big_segment_is_refused(pushed):
+    pushed.protected = set(list(people(MANY))[: MANY // 3])
+    with pytest.raises(PushRefused, match="--allow-removals"):
+        pushed.push()
+    assert len(pushed.members(ELIGIBLE)) == MANY
+
+
+def test_a_file_with_a_bad_key_is_narrowed_down_to_it(team):
+    team.box.launchdarkly.refused_keys = {"c000100"}
+    done = team.push()
+    assert set(done.not_taken[ELIGIBLE]) == {"c000100"}
+    assert team.members(ELIGIBLE) == set(people(MANY)) - {"c000100"}
+
+
+def test_an_import_that_waits_for_a_person_is_told_so(team):
+    team.box.launchdarkly.approvals = True
+    team.arms = people(MANY)
+    with pytest.raises(
+        WaitingForPerson, match=rf"let someone approve it.*What waits: .*{ELIGIBLE} \(add {MANY:,}"
+    ):
+        team.push()
+
+
+def test_an_import_that_takes_too_long_is_told_and_goes_on_at_the_next_push(team, monkeypatch):
+    monkeypatch.setattr(launchdarkly_big, "FIRST_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(launchdarkly_big, "POLLS", 3)
+    monkeypatch.setattr(big_segments.Import.__init__, "__defaults__", (6,))
+    with pytest.raises(NotReady, match="run again later"):
+        team.push()
+    assert not team.members(ELIGIBLE)
+    monkeypatch.setattr(launchdarkly_big, "POLLS", 20)
+    team.push()
+    assert team.members(ELIGIBLE) == set(people(MANY))

@@ -1,0 +1,139 @@
+"""The headline in one sentence, and what to do: from the verdict's status, the primary metrics and the money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.readout import words
+from toolkit.readout.figures import Unit, day, span, total
+from toolkit.readout.view import LiftView
+
+__all__ = ["Story", "advice", "claim", "money_of", "paid", "told"]
+
+MOST_CLAIMS = 3
+"""More comparisons than this do not fit a sentence; the others stand below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What the first screen says: the sentence, what to do, and why."""
+
+    sentence: str
+    advice: str
+    why: str
+
+
+def told(
+    record: Mapping[str, Any], views: Sequence[LiftView], *, status: str, level: str, failed: int
+) -> Story:
+    """Return the headline of a record whose whole-cohort comparisons are `views`.
+
+    With a failed check, or nothing that may be believed, there is no number in it.
+    """
+    if failed:
+        return Story(words.withheld(failed), "Do not decide by this page.", words.HIDDEN)
+    harmed = [
+        each
+        for each in views
+        if each.role == "guardrail" and each.trusted and each.lift.get("answer") == "harm"
+    ]
+    primary = [each for each in views if each.role == "primary" and each.trusted]
+    worth = {each["arm"]: each for each in record.get("worth", ())}
+    do, why = advice(status, [*harmed, *primary], worth, record["design"].get("complete_on"))
+    unclear = [each.title for each in views if each.trusted and each.lift.get("answer") == "unclear"]
+    if unclear and status in {"incremental", "inconclusive"}:
+        why = f"{why} Harm to {words.listed(list(dict.fromkeys(unclear)))} is not ruled out: watch it."
+    if status != "provisional" and (record.get("maturity") or {}).get("provisional"):
+        why = f"{why} Orders or refunds are still to come: confirm it on the next page."
+    if not primary and not harmed:
+        return Story(record["verdict"]["text"], do, why)
+    metrics = {each.metric for each in primary}
+    money = {arm: money_of(each) for arm, each in worth.items()}
+    claims = [f"{words.capital(each.arm)} did harm: it {claim(each, level)}" for each in harmed]
+    for each in primary[:MOST_CLAIMS]:
+        last = each.metric == [of.metric for of in primary if of.arm == each.arm][-1]
+        brought = money.get(str(each.lift["arm"]), "") if last else ""
+        who = each.arm if claims else words.capital(each.arm)
+        claims.append(f"{who} {claim(each, level)}{f' and {brought}' if brought else ''}")
+    more = len(primary) - MOST_CLAIMS
+    if more > 0:
+        claims.append(
+            f"{words.plural(more, 'more comparison')} of {words.plural(len(metrics), 'metric')} below"
+        )
+    over = f" in {span(record['design']['start'], record['as_of'])}"
+    early = "Provisional: " if status == "provisional" else ""
+    return Story(f"{early}{'; '.join(claims)}{over}.", do, why)
+
+
+def claim(view: LiftView, level: str) -> str:
+    """Return what an arm did to a metric: `raised purchase rate by 3.1% (95% interval +1.2% to +5.0%)`.
+
+    In relative terms where both ends are known, else in the metric's own unit.
+    """
+    counted = view.counted or {}
+    ends = counted.get("relative") or {}
+    bounded = ends.get("low") is not None and ends.get("high") is not None
+    said, interval = view.relative() if bounded else view.absolute()
+    if not view.sign:
+        return f"may have changed {view.title} by anything from {interval} ({level} interval)"
+    did = "raised" if view.sign > 0 else "lowered"
+    return f"{did} {view.title} by {said.lstrip('+−')} ({level} interval {interval})"
+
+
+def money_of(worth: Mapping[str, Any]) -> str:
+    """Return what an arm brought, as part of a sentence; empty where it may not be believed."""
+    profit = worth.get("total_profit")
+    if not worth.get("trusted") or not profit or profit["low"] is None or profit["high"] is None:
+        return ""
+    said, interval = total(profit, Unit("money", worth["currency"]))
+    verdict = paid(worth)
+    if verdict == "open":
+        return f"brought between {interval.replace(' to ', ' and ')} of profit"
+    return f"{'brought' if verdict == 'pays' else 'cost'} {said.lstrip('−')} of profit ({interval})"
+
+
+def paid(worth: Mapping[str, Any] | None) -> str | None:
+    """Return whether an offer `pays`, `loses`, or that it is `open`; None where money may not be believed."""
+    profit = (worth or {}).get("total_profit")
+    if not worth or not worth.get("trusted") or not profit or profit["low"] is None or profit["high"] is None:
+        return None
+    return "pays" if profit["low"] > 0 else "loses" if profit["high"] < 0 else "open"
+
+
+def advice(
+    status: str, views: Sequence[LiftView], worth: Mapping[str, Mapping[str, Any]], complete_on: str | None
+) -> tuple[str, str]:
+    """Return what to do and why, from the verdict's status; money only sharpens it."""
+    better = list(dict.fromkeys(each.lift["arm"] for each in views if each.direction > 0))
+    worse = list(dict.fromkeys(each.lift["arm"] for each in views if each.direction < 0))
+    if status == "provisional":
+        until = f" before {day(complete_on)}" if complete_on else ""
+        return f"Wait: do not decide{until}.", "The data are not complete, and what is shown can still turn."
+    if status == "harm":
+        return f"Stop {_arms(worse)}.", "A metric moved the wrong way beyond what chance explains."
+    if status == "no_harm":
+        return "Safe to keep.", "No guardrail was harmed beyond its margin; whether it helps was not asked."
+    if status == "inconclusive":
+        return "Not proven: keep the holdout running, or test something bolder.", words.STATUS[status][1]
+    if status == "not_readable":
+        return "Do not decide by this page.", words.STATUS[status][1]
+    pays = {arm: paid(worth.get(arm)) for arm in better}
+    if better and all(each == "loses" for each in pays.values()):
+        return "Change the offer before you keep it.", "It sold more, and cost more than it brought."
+    if any(each in {"loses", "open"} for each in pays.values()):
+        return (
+            f"Keep {_arms([arm for arm in better if pays[arm] != 'loses'])}, and watch what it costs.",
+            "It sold more; whether the offer pays for itself is not settled.",
+        )
+    if len(better) > 1:
+        return (
+            f"Keep {_arms(better, 'or')}.",
+            "Each beats the control; they are not compared with each other.",
+        )
+    return f"Keep {_arms(better)}.", "The whole interval lies on the good side of zero."
+
+
+def _arms(arms: Sequence[str], last: str = "and") -> str:
+    return words.listed([words.arm_name(str(each)) for each in arms], last) or "it"

@@ -1,0 +1,275 @@
+"""Plan: what a push would change, why, and what forbids it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from toolkit.clients import MAX_TARGETS_PER_SEGMENT, LaunchDarkly
+from toolkit.design.catalogue import clashes
+from toolkit.design.experiment import Experiment
+from toolkit.design.labels import SegmentLabel, stale_labels
+from toolkit.design.reasons import Facts, Record, Why, reasons_of
+from toolkit.design.sync import SyncPlan, is_large, plan_sync
+from toolkit.errors import PushRefused, SpecError
+from toolkit.lake.memberships import read_record
+from toolkit.steps.members import Actual, actual_of, owners_of, read_segments
+from toolkit.steps.messages import Messages, Told, messages_of, told_before
+from toolkit.steps.standing import Standing, standing_of
+from toolkit.steps.workspace import Spec, Workspace
+
+__all__ = ["PushPlan", "changes_of", "plan_push", "refuse"]
+
+NEARLY_FULL = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class PushPlan:
+    """The segments' changes and why, and for how many customers attributes are still to be written.
+
+    Attributes:
+        sync: changes of LaunchDarkly's segments.
+        why: segment → reasons of its changes, counted.
+        desired: segment → members.
+        standing: what is known of the customers.
+        facts: what the reasons rest on.
+        told: what Customer.io was told before.
+        messages: whether Customer.io is told at all (its Track key is set, or the spec needs it).
+        made_at: when the plan was made (UTC).
+        forbidden: what must be allowed by number before the plan is applied, in sentences.
+        notes: what a reader should know besides.
+        labels: segment → its new label, where it was made under another schema of its trait.
+    """
+
+    sync: SyncPlan
+    why: Mapping[str, Why]
+    desired: Mapping[str, frozenset[str]]
+    standing: Standing
+    facts: Facts
+    told: Told
+    messages: bool
+    made_at: datetime
+    forbidden: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+    labels: Mapping[str, SegmentLabel] = field(default_factory=dict)
+
+    @property
+    def arms(self) -> Mapping[str, str]:
+        """Return customer → arm."""
+        return self.standing.arms
+
+    @property
+    def record(self) -> Mapping[str, Record]:
+        """Return segment → what we know to have done there."""
+        return self.facts.record
+
+    @property
+    def overridden(self) -> int:
+        """Return how many treated customers must not be offered anything."""
+        return len(self.standing.protected)
+
+    @property
+    def endings(self) -> int:
+        """Return how many memberships and protections end; so many are to be allowed where that is forbidden."""
+        return self.sync.removals + len(self.standing.released)
+
+    @property
+    def refused(self) -> Mapping[str, Mapping[str, str]]:
+        """Return segment → customers whom LaunchDarkly does not take, with its words."""
+        return {segment: record.refused for segment, record in self.record.items() if record.refused}
+
+    @property
+    def eligible(self) -> frozenset[str]:
+        """Return everyone who is to be in an eligibility segment."""
+        held = {change.segment for change in self.sync.changes if change.holdout}
+        return frozenset().union(*(who for key, who in self.desired.items() if key not in held))
+
+    def attributes(self, experiment: Experiment, versions: Mapping[str, int] | None) -> Messages:
+        """Return what is still to be said; before read-back (`versions` None) any version stands for ready."""
+        version = max(versions.values(), default=1) if versions else 1
+        return messages_of(experiment, self.arms, self.eligible, self.told, version=version)
+
+
+def plan_push(
+    workspace: Workspace, spec: Spec, client: LaunchDarkly, *, retry_refused: bool = False
+) -> PushPlan:
+    """Return what a push would change; nothing is written at a vendor.
+
+    `retry_refused` asks for the keys once more that LaunchDarkly did not take.
+
+    Raises:
+        SpecError: the spec has no traits to push, or would use e-mail addresses as keys.
+        NotEnoughData: nobody is assigned yet.
+        DataError: the source of the ledger, of the cohort or of `do_not_offer` cannot be used.
+        PushRefused: a standard segment would grow beyond what LaunchDarkly takes, or has rules.
+        Conflict: a segment of that name is there and is not ours.
+    """
+    experiment, settings = spec.experiment, workspace.settings
+    _refuse_what_cannot_be_pushed(spec)
+    standing = standing_of(workspace, spec)
+    record = read_record(workspace.lake, owners_of(experiment))
+    if retry_refused:
+        record = {segment: replace(each, refused={}) for segment, each in record.items()}
+    desired = {
+        segment: members - record[segment].refused.keys()
+        for segment, members in standing.desired(experiment).items()
+    }
+    found = read_segments(client, experiment)
+    seed = workspace.now().isoformat()
+    actual = {
+        key: actual_of(client, found[key], key, wanted, record[key], seed=seed)
+        for key, wanted in desired.items()
+    }
+    sync = changes_of(experiment, desired, actual)
+    facts = _facts(experiment, standing, desired, actual, record)
+    why = reasons_of(sync, facts)
+    labels = stale_labels(experiment, {key: each.tags for key, each in found.items() if each})
+    return PushPlan(
+        sync,
+        why,
+        desired,
+        standing,
+        facts,
+        told_before(workspace, experiment),
+        messages=bool(
+            settings.customerio_site_id or (experiment.cohort and experiment.cohort.source == "customerio")
+        ),
+        made_at=workspace.now(),
+        forbidden=tuple(_forbidden(sync, why, standing)),
+        notes=(
+            *_notes(experiment, sync, actual, standing),
+            *(f"{key} was made under another schema, and is told its new one" for key in labels),
+        ),
+        labels=labels,
+    )
+
+
+def changes_of(
+    experiment: Experiment, desired: Mapping[str, AbstractSet[str]], actual: Mapping[str, Actual]
+) -> SyncPlan:
+    """Return the smallest change, each segment marked as standard or big."""
+    sync = plan_sync(experiment, desired, {key: each.members for key, each in actual.items()})
+    return replace(
+        sync,
+        changes=tuple(
+            replace(change, big=actual[change.segment].big, whole=actual[change.segment].whole)
+            for change in sync.changes
+        ),
+    )
+
+
+def _refuse_what_cannot_be_pushed(spec: Spec) -> None:
+    experiment = spec.experiment
+    if not experiment.traits:
+        raise SpecError(f"{spec.path}: traits: there are none, so there is nothing to push")
+    if experiment.delivery.mode != "segments":
+        raise SpecError(
+            f"{spec.path}: delivery.mode: is `{experiment.delivery.mode}`, in which no segments are pushed; with "
+            "`mode: segments` they are"
+        )
+    if said := clashes(spec.path, experiment):
+        raise SpecError("\n".join(str(each) for each in said))
+    if experiment.identity.key == "email":
+        raise SpecError(
+            f"{spec.path}: identity.key: segments keyed by e-mail address would ship the addresses to every "
+            "application that loads flags; use `id` or `cio_id`"
+        )
+
+
+def _facts(
+    experiment: Experiment,
+    standing: Standing,
+    desired: Mapping[str, AbstractSet[str]],
+    actual: Mapping[str, Actual],
+    record: Mapping[str, Record],
+) -> Facts:
+    return Facts(
+        experiment,
+        standing.arms,
+        desired,
+        {key: each.members for key, each in actual.items()},
+        record,
+        barred={
+            "universal_holdout": standing.universal,
+            "held_out_as_another": standing.held_as_another,
+            "do_not_offer": standing.protected,
+            "not_known": standing.unknown,
+            "margin": standing.unprofitable,
+            "left_cohort": standing.left,
+        },
+        over=standing.over,
+    )
+
+
+def _forbidden(sync: SyncPlan, why: Mapping[str, Why], standing: Standing) -> list[str]:
+    """Say what no push does unless it is told so by number."""
+    said = []
+    for change in sync.changes:
+        lost = why[change.segment].remove.get("left_ledger", 0)
+        if change.is_large_removal:
+            said.append(
+                f"more than a fifth of a segment would be removed ({change.segment} {len(change.remove):,} of "
+                f"{change.before:,})"
+            )
+        elif lost and not change.members:
+            said.append(
+                f"{change.segment} would be emptied because {lost:,} of its members are no longer among the "
+                "assignments; has a file lost its rows?"
+            )
+    if is_large(len(standing.released), standing.before):
+        said.append(
+            f"{len(standing.released):,} of {standing.before:,} customers who must not be offered anything would "
+            "become eligible; has the source lost the attribute?"
+        )
+    return said
+
+
+def _notes(
+    experiment: Experiment, sync: SyncPlan, actual: Mapping[str, Actual], standing: Standing
+) -> list[str]:
+    said = []
+    if standing.over:
+        said.append(
+            "the experiment's offers have ended: enrolment is over and the last primary window has closed, so "
+            "nobody is eligible any more"
+        )
+    if experiment.do_not_offer:
+        name = experiment.do_not_offer.attribute
+        said.append(f"{len(standing.protected):,} treated customers are never eligible (`{name}`)")
+    if experiment.margin_protection:
+        name = experiment.margin_protection.attribute
+        said.append(f"{len(standing.unprofitable):,} treated customers are never eligible (margin, `{name}`)")
+    if standing.absent:
+        said.append(
+            f"{len(standing.absent):,} treated customers are no longer named by the cohort's source; they keep what "
+            "they have, and what was last known of them holds"
+        )
+    if standing.unknown:
+        said.append(
+            f"of {len(standing.unknown):,} treated customers the source never said whether they may be offered "
+            "anything, so they are not"
+        )
+    for change in sync.changes:
+        found = actual[change.segment]
+        if found.doubt:
+            said.append(f"{change.segment}: {found.doubt}, so its whole list is sent")
+        if not found.big and change.members > NEARLY_FULL * MAX_TARGETS_PER_SEGMENT:
+            said.append(
+                f"{change.segment} takes {MAX_TARGETS_PER_SEGMENT:,} members and will have {change.members:,}; a "
+                "standard segment is never turned into a big one"
+            )
+    return said
+
+
+def refuse(plan: PushPlan, allowed: int) -> None:
+    """Raise where the plan ends more memberships or protections than are allowed.
+
+    Raises:
+        PushRefused: that many are not allowed; the message says which number would allow it.
+    """
+    if plan.forbidden and plan.endings > allowed:
+        raise PushRefused(
+            f"{'; '.join(plan.forbidden)}; if that is meant, apply with --allow-removals {plan.endings}"
+        )
