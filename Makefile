@@ -11,7 +11,7 @@ demo: $(READY)
 	@$(BIN)/lift demo
 
 test: $(READY) lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=120 notebooks
 
 lint: $(READY)

@@ -55,7 +55,7 @@ def preview_text(experiment: Experiment, preview: Preview) -> str:
     if experiment.traits:
         lines.append(
             table_text(
-                ["trait", "type", "arms", "otherwise", "max age", "schema", "segments", "flag"],
+                ["trait", "type", "arms", "otherwise", "max age", "schema", "flag"],
                 [
                     [
                         each.name,
@@ -64,13 +64,13 @@ def preview_text(experiment: Experiment, preview: Preview) -> str:
                         str(each.default).lower() if isinstance(each.default, bool) else each.default,
                         in_words(each.age_limit),
                         each.schema_version,
-                        ", ".join(each.segments()),
                         each.flag or "",
                     ]
                     for each in experiment.traits
                 ],
             )
         )
+        lines += [f"  {each.name}: segment {', '.join(each.segments())}" for each in experiment.traits]
     lines += _never_eligible(experiment)
     lines.append(
         table_text(
