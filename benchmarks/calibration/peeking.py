@@ -237,7 +237,8 @@ def looks(world: World, runs: int, rng: np.random.Generator, known: Cohort | Non
         net, gross = scale * (inverse[1] ** 2 - inverse[0] ** 2), scale * (inverse[1] ** 2 + inverse[0] ** 2)
         t = t + net * (1 / 6 + t**2 / 3) + net**2 * t**3 / 27
         limit = GROSS_LIMIT if world.bought or world.cap is not None else GROSS_LIMIT_UNBOUNDED
-        shown &= ((buyers[0] + buyers[1]) * share >= fewest_expected(share)) & (gross <= limit)
+        needed = np.array([fewest_expected(each) for each in share.ravel()]).reshape(share.shape)
+        shown &= ((buyers[0] + buyers[1]) * share >= needed) & (gross <= limit)
     z = -ndtri(stdtr(df, -np.abs(t))) * np.sign(t)
     return Looks(z, df[:, -1], covariance / np.sqrt(variance[:, :-1] * variance[:, 1:]), shown)
 

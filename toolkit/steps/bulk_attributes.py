@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from toolkit.clients import CustomerIO
 from toolkit.design.experiment import Experiment
 from toolkit.errors import UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from toolkit.clients import CustomerIO
 
 __all__ = ["EXPORT_FROM", "exported_attributes"]
 
@@ -33,6 +34,8 @@ def exported_attributes(
         UnexpectedAnswer: its file lacks a column.
         VendorError: it failed, or cannot be had.
     """
+    import csv
+
     exports = client.exports
     export = exports.wait(exports.people(_whom(experiment), wanted), progress=progress)
     key, asked = experiment.identity.key, frozenset(customers)
