@@ -29,7 +29,6 @@ from toolkit.errors import (
     InvalidRequest,
     NotEnoughData,
     PushRefused,
-    SpecError,
     WaitingForPerson,
 )
 from toolkit.lake.tables import Lake
@@ -232,12 +231,6 @@ def test_a_plan_is_not_applied_hours_later(team):
         with pytest.raises(PushRefused, match="plan again"):
             push(team.workspace(), spec, client, plan)
     assert not team.box.launchdarkly.segments
-
-
-def test_a_rollout_needs_no_push_and_the_message_says_so(team):
-    team.spec = SPEC.replace("traits:", "delivery: {mode: lookup}\ntraits:", 1)
-    with pytest.raises(SpecError, match=r"delivery\.mode"):
-        team.plan()
 
 
 # ---- requests ----------------------------------------------------------------------------------------------

@@ -302,8 +302,19 @@ class Experiment(Part):
     @property
     def segments(self) -> tuple[str, ...]:
         """Return the keys of the LaunchDarkly segments that this experiment owns, holdouts first."""
-        held = (self.holdout_segment, *((self.universal_segment,) if self.universal_segment else ()))
-        return (*held, *(key for trait in self.traits for key in trait.segments()))
+        return (*self.held_segments, *(key for trait in self.traits for key in trait.segments()))
+
+    @property
+    def held_segments(self) -> tuple[str, ...]:
+        """Return the keys of the segments of those held out, the experiment's own first."""
+        return (self.holdout_segment, *((self.universal_segment,) if self.universal_segment else ()))
+
+    @property
+    def pushed_segments(self) -> tuple[str, ...]:
+        """Return those of `segments` whose members are pushed: what the flag needs as `delivery` has it."""
+        if self.delivery.mode == "segments":
+            return self.segments
+        return self.held_segments[1 if self.delivery.mode == "rollout" else 0 :]
 
     @property
     def holdout_segment(self) -> str:

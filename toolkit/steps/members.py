@@ -58,7 +58,7 @@ def read_segments(client: LaunchDarkly, experiment: Experiment) -> dict[str, LdS
         Conflict: a segment of that name is there and is not ours.
         PushRefused: somebody gave one of ours rules, which would make members whom no list shows.
     """
-    found = {key: client.segment(key) for key in experiment.segments}
+    found = {key: client.segment(key) for key in experiment.pushed_segments}
     for key, segment in found.items():
         if segment is None:
             continue

@@ -41,6 +41,7 @@ class PushPlan:
         forbidden: what must be allowed by number before the plan is applied, in sentences.
         notes: what a reader should know besides.
         labels: segment → its new label, where it was made under another schema of its trait.
+        drawn: who is offered something by the flag's own draw, in no segment of ours.
     """
 
     sync: SyncPlan
@@ -54,6 +55,7 @@ class PushPlan:
     forbidden: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
     labels: Mapping[str, SegmentLabel] = field(default_factory=dict)
+    drawn: frozenset[str] = frozenset()
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -82,9 +84,9 @@ class PushPlan:
 
     @property
     def eligible(self) -> frozenset[str]:
-        """Return everyone who is to be in an eligibility segment."""
+        """Return everyone who is to be in an eligibility segment, or is drawn by the flag."""
         held = {change.segment for change in self.sync.changes if change.holdout}
-        return frozenset().union(*(who for key, who in self.desired.items() if key not in held))
+        return self.drawn.union(*(who for key, who in self.desired.items() if key not in held))
 
     def attributes(self, experiment: Experiment, versions: Mapping[str, int] | None) -> Messages:
         """Return what is still to be said; before read-back (`versions` None) any version stands for ready."""
@@ -112,10 +114,15 @@ def plan_push(
     record = read_record(workspace.lake, owners_of(experiment))
     if retry_refused:
         record = {segment: replace(each, refused={}) for segment, each in record.items()}
+    everyone = standing.desired(experiment)
     desired = {
-        segment: members - record[segment].refused.keys()
-        for segment, members in standing.desired(experiment).items()
+        segment: everyone[segment] - record[segment].refused.keys() for segment in experiment.pushed_segments
     }
+    drawn: frozenset[str] = frozenset()
+    if experiment.delivery.mode == "rollout":
+        drawn = frozenset().union(
+            *(who for key, who in everyone.items() if key not in experiment.held_segments)
+        )
     found = read_segments(client, experiment)
     seed = workspace.now().isoformat()
     actual = {
@@ -133,7 +140,8 @@ def plan_push(
         standing,
         facts,
         told_before(workspace, experiment),
-        messages=bool(
+        messages=experiment.delivery.mode != "lookup"  # nobody here knows when an application has its table
+        and bool(
             settings.customerio_site_id or (experiment.cohort and experiment.cohort.source == "customerio")
         ),
         made_at=workspace.now(),
@@ -143,6 +151,7 @@ def plan_push(
             *(f"{key} was made under another schema, and is told its new one" for key in labels),
         ),
         labels=labels,
+        drawn=drawn,
     )
 
 
@@ -164,11 +173,6 @@ def _refuse_what_cannot_be_pushed(spec: Spec) -> None:
     experiment = spec.experiment
     if not experiment.traits:
         raise SpecError(f"{spec.path}: traits: there are none, so there is nothing to push")
-    if experiment.delivery.mode != "segments":
-        raise SpecError(
-            f"{spec.path}: delivery.mode: is `{experiment.delivery.mode}`, in which no segments are pushed; with "
-            "`mode: segments` they are"
-        )
     if said := clashes(spec.path, experiment):
         raise SpecError("\n".join(str(each) for each in said))
     if experiment.identity.key == "email":
@@ -230,6 +234,13 @@ def _notes(
     experiment: Experiment, sync: SyncPlan, actual: Mapping[str, Actual], standing: Standing
 ) -> list[str]:
     said = []
+    if experiment.delivery.mode == "rollout":
+        said.append("`delivery: {mode: rollout}`: the flag draws by itself, so eligibility is not pushed")
+    if experiment.delivery.mode == "lookup":
+        said.append(
+            "`delivery: {mode: lookup}`: only holdouts are pushed, and no message is released from here; release it "
+            "when the application has loaded what `lift lookup` wrote"
+        )
     if standing.over:
         said.append(
             "the experiment's offers have ended: enrolment is over and the last primary window has closed, so "
