@@ -341,7 +341,12 @@ def test_in_a_notebook_sections_are_styled_without_touching_anything_else(record
     assert shown.startswith("<style>@scope (.lift){")
     assert ":root" not in shown
     assert "body{" not in shown
-    assert Readout(record).headline()._repr_html_().startswith('<div class="lift mathjax_ignore tex2jax_ignore">')
+    assert (
+        Readout(record)
+        .headline()
+        ._repr_html_()
+        .startswith('<div class="lift mathjax_ignore tex2jax_ignore">')
+    )
     assert Readout(record).propagation()._repr_html_() is None
     assert "nothing to show" in repr(Readout(record).propagation())
 
