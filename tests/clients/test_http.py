@@ -170,10 +170,6 @@ def test_slow_time_outs_count_towards_the_budget():
     ("answer", "said"),
     [
         (httpx.Response(200, html="<!doctype html><p>Sign in to the network"), "web page"),
-        (
-            httpx.Response(200, content=b'{"count": 3', headers={"Content-Type": "application/json"}),
-            "cut short",
-        ),
         (httpx.Response(200, content=b""), "not JSON"),
         (httpx.Response(200, json=[1]), "list where an object"),
         (httpx.Response(200, content=b'{"count": NaN}'), "broken JSON"),
@@ -187,6 +183,21 @@ def test_an_answer_in_another_shape_is_called_unexpected_and_not_repeated(answer
     with pytest.raises(UnexpectedAnswer, match=said):
         vendor.app().segment_size(7)
     assert len(vendor.asked) == 1
+
+
+CUT = httpx.Response(200, content=b'{"count": 3', headers={"Content-Type": "application/json"})
+
+
+def test_an_answer_that_is_cut_short_is_asked_for_again():
+    vendor = Vendor([CUT, CUT, httpx.Response(200, json={"count": 3})])
+    assert vendor.app().segment_size(7) == 3
+    assert len(vendor.asked) == 3
+
+
+def test_an_answer_that_stays_cut_short_is_called_unexpected():
+    vendor = Vendor([CUT] * 20)
+    with pytest.raises(UnexpectedAnswer, match=r"cut short.*, tried \d+ times"):
+        vendor.app().segment_size(7)
 
 
 def test_a_body_that_cannot_be_decompressed_is_unexpected():

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from toolkit.errors import UnexpectedAnswer
 
-__all__ = ["field", "parsed", "text_or_none"]
+__all__ = ["field", "is_cut_short", "parsed", "text_or_none"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,17 @@ def parsed(body: bytes, where: str, *, parse_float: Callable[[str], Any] | None 
             f"{where}: the answer is a JSON {type(data).__name__} where an object is documented"
         )
     return data
+
+
+def is_cut_short(body: bytes) -> bool:
+    """Return whether `body` begins as JSON and does not end so."""
+    if body.lstrip()[:1] not in (b"{", b"["):
+        return False
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def field(data: Any, name: str, kind: type[T], where: str) -> T:

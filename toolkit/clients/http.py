@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 import stamina
 
-from toolkit.clients.answers import parsed
+from toolkit.clients.answers import is_cut_short, parsed
 from toolkit.clients.refusals import Refusal, Vendor, reason_of
 from toolkit.clients.waits import seconds_asked, seconds_until_reset
 from toolkit.errors import DataError, RateLimited, SettingsError, UnexpectedAnswer, Unreachable, VendorError
@@ -117,8 +117,8 @@ class Wire:
     ) -> Mapping[str, Any]:
         """Return the JSON object that the vendor answers.
 
-        Requests are repeated after 429, 408, 5xx, lost connections and time-outs, so they must be ones
-        that may be sent twice.
+        Requests are repeated after 429, 408, 5xx, lost connections, time-outs and answers that are cut short,
+        so they must be ones that may be sent twice.
 
         Args:
             method: of the request.
@@ -262,6 +262,12 @@ class Wire:
         """Return a 2xx; raise for everything else."""
         name, status = self._vendor.name, answer.status_code
         if 200 <= status < 300:
+            if is_cut_short(answer.content):  # whatever was asked is done, and may be asked again
+                raise _Passing(
+                    UnexpectedAnswer,
+                    f"{name} at {route}: the answer is cut short or broken JSON ({len(answer.content)} bytes)",
+                    "run again, and if it stays so, check the address and any proxy between",
+                )
             return answer
         if status == 429:
             raise _Passing(
