@@ -147,3 +147,11 @@ def test_spans_are_said_in_days_until_two_weeks():
     assert span("2026-09-28", "2026-09-28") == "1 day"
     assert span("2026-09-28", "2026-10-10") == "13 days"
     assert span("2026-09-28", "2026-11-22") == "8 weeks"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(0.004, 0.28, "+0.4% to +28.0%"), (-0.31, -0.002, "−31.0% to −0.2%")]
+)
+def test_an_end_that_is_not_zero_is_not_said_as_zero(low, high, said):
+    unit = Unit("percent")
+    assert unit.interval(low, high, unit.decimals(low, high, (low + high) / 2)) == said

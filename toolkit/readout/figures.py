@@ -29,7 +29,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 def decimals_for(low: float | None, high: float | None, value: float | None) -> int:
     """Return how many decimals leave two significant digits of the interval's half-width.
 
-    With no bounded interval it is three significant digits of the value.
+    With no bounded interval it is three significant digits of the value. An end that is not zero is not said as zero.
     """
     if low is not None and high is not None and high > low:
         size, digits = (high - low) / 2, 2
@@ -37,7 +37,9 @@ def decimals_for(low: float | None, high: float | None, value: float | None) -> 
         size, digits = abs(value or 0.0), 3
     if not size or not math.isfinite(size):
         return 2
-    return min(6, max(0, digits - 1 - math.floor(math.log10(size))))
+    found = max(0, digits - 1 - math.floor(math.log10(size)))
+    near = [abs(end) for end in (low, high) if end and math.isfinite(end) and not round(end, found)]
+    return min(6, max([found, *(-math.floor(math.log10(end)) for end in near)]))
 
 
 @dataclass(frozen=True, slots=True)
