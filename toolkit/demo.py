@@ -124,7 +124,7 @@ def truths(box: Sandbox, workspace: Workspace, spec: Spec, found: dict[str, Any]
     experiment = spec.experiment
     ledger = [
         (row["id"], row["arm"], row["assigned_at"])
-        for row in workspace.lake.read("assignments", experiment=experiment.key).to_pylist()
+        for row in workspace.lake.records("assignments", experiment=experiment.key)
     ]
     end = experiment.end_of(date.fromisoformat(found["as_of"]))
     out = []

@@ -1,4 +1,4 @@
-"""From `unit` to moments: one grouped pass for all sums, and one more for what needs the first one's answers.
+"""From `unit` to moments: one grouped pass for all sums.
 
 Zeros are merged, not read: customers missing from `unit` are silent, and added by formula. Sums are taken of
 distances from each column's own mean over all rows, so that they keep their digits.
@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from toolkit.lake.engine import Engine
-from toolkit.stats.adjust import ArmRegression
 from toolkit.stats.moments import Moments
 
 __all__ = [
@@ -23,13 +22,11 @@ __all__ = [
     "cap_of",
     "centres_of",
     "literal",
-    "residual_sums",
 ]
 
 
 Level = tuple[str, str]
 """A breakdown and one of its values, such as (ltv_tier, gold)."""
-Fitted = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +117,15 @@ class Sums:
     def _asked(self) -> str:
         shown = ["count(*)"]
         for at, name in enumerate(self.columns):
-            shown += [f"sum(d{at})", f"sum(d{at} * d{at})", f"sum(d{at} * d{at} * d{at})"]
-            if name in self.outcomes and name not in self.shares:
-                shown.append(f"sum(CASE WHEN {name} <> 0 THEN 1 ELSE 0 END)")
+            shown.append(f"sum(d{at})")
+            if name not in self.shares:
+                shown += [f"sum(d{at} * d{at})", f"sum(d{at} * d{at} * d{at})"]
+                if name in self.outcomes:
+                    shown.append(f"sum(CAST({name} <> 0 AS INTEGER))")
         shown += [f"sum(d{i} * d{j})" for i, j in self.pairs]
         shown += [f"count({name})" for name in self.attributes]
         for name in self.valued:
-            shown += [f"max({name})", f"sum(CASE WHEN {name} > 0 THEN 1 ELSE 0 END)"]
+            shown += [f"max({name})", f"sum(CAST({name} > 0 AS INTEGER))"]
         return ", ".join(shown)
 
     def _read(self, row: Sequence[float | None]) -> Summed:
@@ -135,14 +134,16 @@ class Sums:
         first, second, third = np.zeros(width), np.zeros(width), np.zeros(width)
         active: dict[str, int] = {}
         for at, name in enumerate(self.columns):
-            first[at], second[at], third[at] = next(said), next(said), next(said)
-            if name in self.outcomes and name not in self.shares:
+            first[at] = next(said)
+            if name in self.shares:
+                centre = self.centres.get(name, 0.0)
+                active[name], second[at], third[at] = _share(n, first[at], centre)
+                continue
+            second[at], third[at] = next(said), next(said)
+            if name in self.outcomes:
                 active[name] = int(next(said))
         off = first / n
         mean = off + np.array([self.centres.get(name, 0.0) for name in self.columns])
-        for at, name in enumerate(self.columns):
-            if name in self.shares:
-                active[name] = round(mean[at] * n) if math.isfinite(mean[at]) else 0
         products = np.full((width, width), np.nan)
         np.fill_diagonal(products, np.maximum(second - n * off**2, 0.0))
         for i, j in self.pairs:
@@ -171,6 +172,18 @@ class Sums:
             if each.rows and bool(((each.rows * off**2 > 1e6 * spread) & (off != 0)).any()):
                 return True
         return False
+
+
+def _share(rows: int, total: float, centre: float) -> tuple[int, float, float]:
+    """Return how many of `rows` are 1, the others being 0, and the sums of squares and cubes off `centre`.
+
+    `total` is the sum of distances from `centre`; where it is not a number, nothing is known.
+    """
+    if not math.isfinite(total):
+        return 0, math.nan, math.nan
+    ones = round(total + rows * centre)
+    second, third = (ones * (1 - centre) ** k + (rows - ones) * (-centre) ** k for k in (2, 3))
+    return ones, second, third
 
 
 def centres_of(con: Engine, columns: Sequence[str], *, rows: int | None = None) -> dict[str, float]:
@@ -205,104 +218,6 @@ def cap_of(con: Engine, column: str, quantile: float, customers: int) -> tuple[f
     cap = lower + (upper - lower) * (place - below)
     above = con.one(f"SELECT count(*) FROM unit WHERE {column} > {literal(cap)}")[0]
     return cap, int(above)
-
-
-def residual_sums(
-    con: Engine,
-    arms: Sequence[str],
-    sums: Sums,
-    found: Mapping[str, Summed],
-    fits: Mapping[Fitted, tuple[Sequence[str], ArmRegression]],
-) -> dict[Fitted, tuple[float, float]]:
-    """Return Σ w² e² / (1 − h) and Σ w³ e³ for every (block, metric, arm) of `fits`, in one pass.
-
-    Every arm's regressions stand in one row of parameters, which is joined: no arm's rows are read for another.
-    """
-    if not fits:
-        return {}
-    blocks = list(dict.fromkeys(key[:2] for key in fits))
-    names: list[str] = []
-    values: list[list[float]] = [[at] for at in range(len(arms))]
-    layers: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for place, block in enumerate(blocks):
-        columns, shape = next(fits[key] for key in fits if key[:2] == block)
-        own, texts_of = _residual(f"r{place}", columns, shape)
-        names += own
-        for at, arm in enumerate(arms):
-            values[at] += _parameters(fits[*block, arm][1])
-        for layer, said in zip(layers, texts_of, strict=True):
-            layer.append(said)
-    rows = ", ".join(f"({', '.join([str(row[0]), *(literal(each) for each in row[1:])])})" for row in values)
-    inner = f"SELECT u.*, {', '.join(f'p.{name}' for name in names)} FROM {sums.relation('arm')} u JOIN (SELECT * FROM (VALUES {rows}) AS v(p_arm, {', '.join(names)})) p ON u.arm = p.p_arm"
-    for layer in layers:
-        inner = f"SELECT *, {', '.join(layer)} FROM ({inner})"
-    shown = ", ".join(f"sum(r{place}q), sum(r{place}c)" for place in range(len(blocks)))
-    by_arm = {row[0]: row[1:] for row in con.rows(f"SELECT arm, {shown} FROM ({inner}) GROUP BY arm")}
-    out = {}
-    for key, (columns, regression) in fits.items():
-        at, place = list(arms).index(key[2]), blocks.index(key[:2])
-        squares, cubes = (
-            (float(each) for each in by_arm[at][2 * place : 2 * place + 2]) if at in by_arm else (0.0, 0.0)
-        )
-        silent = found[key[2]].moments.n - found[key[2]].rows
-        if silent:
-            rest = regression.residual_sums(np.zeros((1, len(columns))))
-            squares, cubes = squares + rest[0] * silent, cubes + rest[1] * silent
-        out[key] = (squares, cubes)
-    return out
-
-
-def _parameters(fit: ArmRegression) -> list[float]:
-    """Return one arm's regression as numbers, in the order in which `_residual` names them."""
-    x = fit.covariates
-    outcome = [place for place in range(len(fit.weights)) if place not in x]
-    centre = float(fit.weights[outcome] @ fit.mean[outcome])
-    squares = [float(fit.inverse[i, j]) * (1 if i == j else 2) for i in range(len(x)) for j in range(i + 1)]
-    return [
-        1 / fit.n,
-        centre,
-        *(float(fit.weights[place]) for place in outcome),
-        *(float(fit.mean[place]) for place in x),
-        *(float(each) for each in fit.slope),
-        *(float(each) for each in fit.lever),
-        *squares,
-    ]
-
-
-def _residual(
-    name: str, columns: Sequence[str], fit: ArmRegression
-) -> tuple[list[str], tuple[str, str, str]]:
-    """Return the names of a regression's parameters, and in three layers the SQL of w² e² / (1 − h) and w³ e³.
-
-    Each layer names what the next one uses more than once: an engine computes a named step once.
-    """
-    x = fit.covariates
-    outcome = [place for place in range(len(fit.weights)) if place not in x]
-    k = range(len(x))
-    lower = [(i, j) for i in k for j in range(i + 1)]
-    n, centre = f"{name}n", f"{name}k"
-    weights = [f"{name}w{i}" for i in range(len(outcome))]
-    means, slopes, levers = ([f"{name}{letter}{i}" for i in k] for letter in "mbl")
-    squares = [f"{name}v{i}_{j}" for i, j in lower]
-    shifted = [f"{name}x{i}" for i in k]
-    plain = " + ".join(f"{weight} * {columns[place]}" for weight, place in zip(weights, outcome, strict=True))
-    first = [
-        f"{columns[place]} - {mean} AS {own}" for place, mean, own in zip(x, means, shifted, strict=True)
-    ]
-    lines = " + ".join(f"{slope} * {own}" for slope, own in zip(slopes, shifted, strict=True))
-    lifted = " + ".join(f"{lever} * {own}" for lever, own in zip(levers, shifted, strict=True))
-    spread = " + ".join(
-        f"{own} * {shifted[i]} * {shifted[j]}" for own, (i, j) in zip(squares, lower, strict=True)
-    )
-    return (
-        [n, centre, *weights, *means, *slopes, *levers, *squares],
-        (
-            ", ".join([f"{plain} - {centre} AS {name}y", *first]),
-            f"({n} + {lifted}) * ({name}y - ({lines})) AS {name}e, 1e0 - {n} - ({spread}) AS {name}h",
-            f"{name}e * {name}e / CASE WHEN {name}h > 1e-12 THEN {name}h ELSE 1e-12 END AS {name}q, "
-            f"{name}e * {name}e * {name}e AS {name}c",
-        ),
-    )
 
 
 def literal(value: float) -> str:

@@ -199,7 +199,7 @@ def _untaken(lake: Lake, source: str, files: Sequence[Arrival], now: datetime) -
     """Return the files that were not taken, and those whose rows still wait."""
     first: dict[tuple[str, int], datetime] = {}
     closed: set[tuple[str, int]] = set()
-    for row in lake.read("arrivals", source=source).to_pylist():
+    for row in lake.records("arrivals", source=source):
         key = (row["file"], row["bytes"])
         first[key] = min(row["taken_at"], first.get(key, row["taken_at"]))
         if not row["open"]:

@@ -29,7 +29,7 @@ def coverage(lake: Lake, source: str, names: Sequence[str]) -> Covered | None:
     happened between them is not known, and the span begins anew.
     """
     reached: dict[str, set[datetime]] = {}
-    for row in lake.read("cursors", ["source", "complete_through"]).to_pylist():
+    for row in lake.records("cursors", ["source", "complete_through"]):
         if row["complete_through"] is not None:
             reached.setdefault(row["source"], set()).add(row["complete_through"])
     spans = [_latest(reached.get(f"{source}:{name}", set())) for name in names]

@@ -150,6 +150,14 @@ class Engine:
         """Return the expression of the arm of a customer's `place`."""
         return f"CAST({place} % {arms} AS SMALLINT)"
 
+    def code(self, key: str, names: Sequence[str]) -> str:
+        """Return the expression of the place of the text `key` among `names`, NULL where it is none of them.
+
+        Looked up once per entry of a column's dictionary, not once per row.
+        """
+        places = ", ".join(f"{text(name)}: CAST({at} AS SMALLINT)" for at, name in enumerate(names))
+        return f"MAP {{{places}}}[{key}]"
+
     def repeated(self, name: str, keys: str, *, at_most: int) -> tuple[int, int]:
         """Create the table `name(sign)` of the signs that stand more than once among `keys`.
 

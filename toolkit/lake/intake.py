@@ -68,7 +68,7 @@ def note_through(lake: Lake, source: str, names: Sequence[str], through: datetim
 def complete_through(lake: Lake, source: str, names: Sequence[str]) -> datetime | None:
     """Return up to when events of all `names` have been pulled from `source`; None where one never was."""
     reached: dict[str, datetime] = {}
-    for row in lake.read("cursors", ["source", "complete_through"]).to_pylist():
+    for row in lake.records("cursors", ["source", "complete_through"]):
         at = row["complete_through"]
         if at is not None:
             reached[row["source"]] = max(at, reached.get(row["source"], at))

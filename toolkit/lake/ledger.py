@@ -7,11 +7,11 @@ from datetime import datetime
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError
-from toolkit.lake.engine import Engine, Stored, at_micros, micros_of, text, texts
+from toolkit.lake.engine import Engine, Stored, at_micros, micros, micros_of, text, texts
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 
-__all__ = ["Ledger", "arm_code", "open_ledger"]
+__all__ = ["Ledger", "open_ledger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, a
         written = _from_lake(con, experiment, stored)
         version = stored.version if stored else None
     con.view("written", written)
-    profile = _profile(con, experiment, "written", as_of_end)
+    profile = _profile(con, experiment, "written", as_of_end, table)
     rows = profile[0]
     if table:  # anything strange shows in the profile; only then every row is looked at
         _look_closely(con, experiment, table, known=None not in profile[1])
@@ -109,12 +109,6 @@ def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, a
     )
 
 
-def arm_code(experiment: Experiment, arm: str) -> str:
-    """Return the SQL of an arm's place in the experiment file, NULL for an arm that it does not have."""
-    places = " ".join(f"WHEN {text(name)} THEN {at}" for at, name in enumerate(experiment.arms))
-    return f"CAST(CASE {arm} {places} END AS SMALLINT)"
-
-
 def _counts(experiment: Experiment, as_of_end: datetime) -> str:
     return f"{_inside(experiment)} AND assigned < {micros_of(as_of_end)}"
 
@@ -124,15 +118,23 @@ def _inside(experiment: Experiment) -> str:
 
 
 def _profile(
-    con: Engine, experiment: Experiment, relation: str, as_of_end: datetime
+    con: Engine, experiment: Experiment, relation: str, as_of_end: datetime, table: FileTable | None = None
 ) -> tuple[int, dict[int | None, int], int, int | None, int | None]:
-    """Return rows, those that count by arm's place, those outside, the first and the last that count."""
-    extent = con.rows(f"SELECT arm, count(*), min(assigned), max(assigned) FROM {relation} GROUP BY arm")
-    firsts, lasts = ([row[at] for row in extent if row[at] is not None] for at in (2, 3))
-    first, last = min(firsts, default=None), max(lasts, default=None)
+    """Return rows, those that count by arm's place, those outside, the first and the last that count.
+
+    `table` is the file that the relation shows row by row, if there is one.
+    """
+    counted = dict(con.rows(f"SELECT arm, count(*) FROM {relation} GROUP BY arm"))
+    if (
+        table and table.type_of("assigned_at") == "TIMESTAMP WITH TIME ZONE"
+    ):  # a Parquet file says its extremes
+        extremes = micros("min(assigned_at)"), micros("max(assigned_at)")
+        first, last = con.one(f"SELECT {', '.join(extremes)} FROM {table.sql}")
+    else:
+        first, last = con.one(f"SELECT min(assigned), max(assigned) FROM {relation}")
     since, until = micros_of(experiment.starts_at), micros_of(experiment.ends_at)
-    if first is None or last is None or (since <= first and last <= until and last < micros_of(as_of_end)):
-        return sum(row[1] for row in extent), {row[0]: row[1] for row in extent}, 0, first, last
+    if first is None or (since <= first and last <= until and last < micros_of(as_of_end)):
+        return sum(counted.values()), counted, 0, first, last
     inside, counts = _inside(experiment), _counts(experiment, as_of_end)
     found = con.rows(
         f"SELECT arm, count(*), count(*) FILTER (WHERE {counts}), count(*) FILTER (WHERE NOT ({inside})), "
@@ -171,7 +173,7 @@ def _from_lake(con: Engine, experiment: Experiment, stored: Stored | None) -> st
     table = FileTable(con, stored.where, stored.sql, con.columns(stored.sql), csv=False)
     table.need("experiment", "id", "arm", "assigned_at")
     return (
-        f"SELECT {table.id()} AS id, {arm_code(experiment, 'arm')} AS arm, "
+        f"SELECT {table.id()} AS id, {con.code('arm', list(experiment.arms))} AS arm, "
         f"{table.micros('assigned_at', 'UTC')} AS assigned FROM {stored.sql} WHERE experiment = {text(experiment.key)}"
     )
 
@@ -187,7 +189,7 @@ def _from_file(con: Engine, experiment: Experiment, spec: str) -> tuple[str, Fil
     numbered = table.numbered if con.dialect == "duckdb" else None
     line = "file_row_number" if numbered else "CAST(NULL AS BIGINT)"
     return (
-        f"SELECT {identifier} AS id, {arm_code(experiment, arm)} AS arm, {at} AS assigned, {line} AS line "
+        f"SELECT {identifier} AS id, {con.code(arm, list(experiment.arms))} AS arm, {at} AS assigned, {line} AS line "
         f"FROM {numbered or table.sql}",
         table,
     )

@@ -12,7 +12,7 @@ from toolkit.errors import DataError, NotEnoughData, SpecError
 from toolkit.lake.activity import Activity, add_up, currencies_of
 from toolkit.lake.engine import Engine
 from toolkit.lake.events import Told, one_currency, open_events
-from toolkit.lake.ledger import Ledger, arm_code, open_ledger
+from toolkit.lake.ledger import Ledger, open_ledger
 from toolkit.lake.people import People, gather_people
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
@@ -151,7 +151,7 @@ def _from_outcomes(
     if ledger.file is not None and ledger.file.sql == table.sql and not (ledger.outside or ledger.later):
         people = gather_people(con, lake, experiment, spec, needs, same_rows=table)
         if not people.joins:  # one file says it all: nothing to join
-            arm = f"{arm_code(experiment, table.key('arm'))} AS arm"
+            arm = f"{con.code(table.key('arm'), list(experiment.arms))} AS arm"
             con.view("unit", f"SELECT {', '.join([arm, *shown, *people.columns])} FROM {table.sql}")
             everyone = ledger.customers
             known = everyone if people.present else None

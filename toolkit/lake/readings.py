@@ -11,9 +11,10 @@ import numpy as np
 from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Mean
 from toolkit.errors import SpecError
-from toolkit.lake.aggregate import Summed, Sums, cap_of, centres_of, literal, residual_sums
+from toolkit.lake.aggregate import Summed, Sums, cap_of, centres_of, literal
 from toolkit.lake.engine import Engine
 from toolkit.lake.outcomes import Evidence
+from toolkit.lake.residuals import residual_sums
 from toolkit.lake.unit import Needs
 from toolkit.stats.lifts import Cap, Readings, regressions_of
 from toolkit.stats.moments import Moments

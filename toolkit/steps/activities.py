@@ -134,7 +134,7 @@ def _walk(
 
 
 def _cursor(lake: Lake, source: str, now: datetime) -> _Cursor:
-    rows = lake.read("cursors", source=source).to_pylist()
+    rows = lake.records("cursors", source=source)
     if not rows:
         return _Cursor(now, None, None)
     last = max(rows, key=lambda row: row["saved_at"])

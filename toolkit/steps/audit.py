@@ -170,7 +170,7 @@ def _sample(workspace: Workspace, spec: Spec) -> dict[str, str | None]:
     customers: dict[str, str | None] = {str(customer): arms[at] for customer, at in rows}
     held = experiment.cohort.universal_holdout if experiment.cohort else None
     if held:
-        known = workspace.lake.read("assignments", ["id", "arm"], experiment=held.key).to_pylist()
+        known = workspace.lake.records("assignments", ["id", "arm"], experiment=held.key)
         out = sorted(row["id"] for row in known if row["arm"] == "holdout")
         customers |= dict.fromkeys(out[:5000], None)
     return customers

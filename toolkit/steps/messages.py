@@ -48,7 +48,7 @@ def told_before(workspace: Workspace, experiment: Experiment) -> Told:
     """Return what Customer.io was told of each customer."""
     told: dict[str, dict[str, Any]] = {}
     in_doubt: dict[str, set[str]] = {}
-    rows = workspace.lake.read("ready", experiment=experiment.key).to_pylist()
+    rows = workspace.lake.records("ready", experiment=experiment.key)
     for row in sorted(rows, key=lambda row: (row["written"] or 0, row["at"])):
         said = json.loads(row["attributes"])
         told.setdefault(row["id"], {}).update(said)

@@ -121,7 +121,7 @@ def kept(
     workspace: Workspace, spec: Spec, *, on: date | None = None, until: date | None = None
 ) -> dict[str, Any] | None:
     """Return the record kept last, of those of the date `on`, or of any date `until` then; None where there is none."""
-    rows = workspace.lake.read("readouts", experiment=spec.experiment.key).sort_by("made_at").to_pylist()
+    rows = _kept(workspace, spec)
     chosen = [
         row for row in rows if (on is None or row["as_of"] == on) and (until is None or row["as_of"] <= until)
     ]
@@ -140,9 +140,15 @@ def keep(workspace: Workspace, found: dict[str, Any]) -> None:
     workspace.lake.append_rows("readouts", [row])
 
 
+def _kept(workspace: Workspace, spec: Spec) -> list[dict[str, Any]]:
+    """Return the rows of `readouts`, in the order in which they were made."""
+    rows = workspace.lake.records("readouts", experiment=spec.experiment.key)
+    return sorted(rows, key=lambda row: row["made_at"])
+
+
 def earlier_looks(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the deciding estimates of earlier looks and of this one, oldest first; the last word on each date."""
-    rows = workspace.lake.read("readouts", experiment=spec.experiment.key).sort_by("made_at").to_pylist()
+    rows = _kept(workspace, spec)
     looks = {row["as_of"].isoformat(): json.loads(row["readout"]) for row in rows}
     looks = {on: look for on, look in looks.items() if on < found["as_of"]} | {found["as_of"]: found}
     history = []
@@ -165,7 +171,7 @@ def earlier_looks(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> li
 
 def previous_look(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> dict[str, Any] | None:
     """Return what a page compares itself with: the last record of an earlier date; None where there is none."""
-    rows = workspace.lake.read("readouts", experiment=spec.experiment.key).sort_by("made_at").to_pylist()
+    rows = _kept(workspace, spec)
     earlier = [row for row in rows if row["as_of"].isoformat() < found["as_of"]]
     if not earlier:
         return None
@@ -185,7 +191,7 @@ def restatements(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> lis
         for each in found["curve"]
         if each["metric"] not in capped
     }
-    rows = workspace.lake.read("readouts", experiment=spec.experiment.key).sort_by("made_at").to_pylist()
+    rows = _kept(workspace, spec)
     then: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows:  # the last word on each date
         for each in json.loads(row["readout"]).get("curve", []):

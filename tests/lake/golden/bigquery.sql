@@ -20,12 +20,15 @@ WHERE
 
 SELECT
   `arm`,
-  COUNT(*),
-  MIN(`assigned`),
-  MAX(`assigned`)
+  COUNT(*)
 FROM `written`
 GROUP BY
   `arm`;
+
+SELECT
+  MIN(`assigned`),
+  MAX(`assigned`)
+FROM `written`;
 
 CREATE OR REPLACE TABLE `written_repeats` AS
 SELECT
@@ -119,12 +122,15 @@ FROM `written_again`;
 
 SELECT
   `arm`,
-  COUNT(*),
-  MIN(`assigned`),
-  MAX(`assigned`)
+  COUNT(*)
 FROM `first_written`
 GROUP BY
   `arm`;
+
+SELECT
+  MIN(`assigned`),
+  MAX(`assigned`)
+FROM `first_written`;
 
 CREATE OR REPLACE VIEW `ledger` AS
 SELECT
@@ -811,27 +817,23 @@ SELECT
   `arm`,
   COUNT(*),
   SUM(`d0`),
-  SUM(`d0` * `d0`),
-  SUM(`d0` * `d0` * `d0`),
   SUM(`d1`),
   SUM(`d1` * `d1`),
   SUM(`d1` * `d1` * `d1`),
-  SUM(CASE WHEN `y1` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y1` <> 0 AS INT64)),
   SUM(`d2`),
   SUM(`d2` * `d2`),
   SUM(`d2` * `d2` * `d2`),
-  SUM(CASE WHEN `y2` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y2` <> 0 AS INT64)),
   SUM(`d3`),
   SUM(`d3` * `d3`),
   SUM(`d3` * `d3` * `d3`),
-  SUM(CASE WHEN `y3` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y3` <> 0 AS INT64)),
   SUM(`d4`),
   SUM(`d4` * `d4`),
   SUM(`d4` * `d4` * `d4`),
-  SUM(CASE WHEN `y4` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y4` <> 0 AS INT64)),
   SUM(`d5`),
-  SUM(`d5` * `d5`),
-  SUM(`d5` * `d5` * `d5`),
   SUM(`d6`),
   SUM(`d6` * `d6`),
   SUM(`d6` * `d6` * `d6`),
@@ -853,7 +855,7 @@ SELECT
   SUM(`d12`),
   SUM(`d12` * `d12`),
   SUM(`d12` * `d12` * `d12`),
-  SUM(CASE WHEN `c_revenue` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`c_revenue` <> 0 AS INT64)),
   SUM(`d13`),
   SUM(`d13` * `d13`),
   SUM(`d13` * `d13` * `d13`),
@@ -891,7 +893,7 @@ SELECT
   COUNT(`x8`),
   COUNT(`x11`),
   MAX(`y1`),
-  SUM(CASE WHEN `y1` > 0 THEN 1 ELSE 0 END)
+  SUM(CAST(`y1` > 0 AS INT64))
 FROM (
   SELECT
     *,
@@ -943,27 +945,23 @@ SELECT
   `arm`,
   COUNT(*),
   SUM(`d0`),
-  SUM(`d0` * `d0`),
-  SUM(`d0` * `d0` * `d0`),
   SUM(`d1`),
   SUM(`d1` * `d1`),
   SUM(`d1` * `d1` * `d1`),
-  SUM(CASE WHEN `y1` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y1` <> 0 AS INT64)),
   SUM(`d2`),
   SUM(`d2` * `d2`),
   SUM(`d2` * `d2` * `d2`),
-  SUM(CASE WHEN `y2` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y2` <> 0 AS INT64)),
   SUM(`d3`),
   SUM(`d3` * `d3`),
   SUM(`d3` * `d3` * `d3`),
-  SUM(CASE WHEN `y3` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y3` <> 0 AS INT64)),
   SUM(`d4`),
   SUM(`d4` * `d4`),
   SUM(`d4` * `d4` * `d4`),
-  SUM(CASE WHEN `y4` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y4` <> 0 AS INT64)),
   SUM(`d5`),
-  SUM(`d5` * `d5`),
-  SUM(`d5` * `d5` * `d5`),
   SUM(`d6`),
   SUM(`d6` * `d6`),
   SUM(`d6` * `d6` * `d6`),
@@ -991,7 +989,7 @@ SELECT
   SUM(`d14`),
   SUM(`d14` * `d14`),
   SUM(`d14` * `d14` * `d14`),
-  SUM(CASE WHEN `c_revenue` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`c_revenue` <> 0 AS INT64)),
   SUM(`d15`),
   SUM(`d15` * `d15`),
   SUM(`d15` * `d15` * `d15`),
@@ -1045,7 +1043,7 @@ SELECT
   SUM(`d15` * `d12`),
   SUM(`d15` * `d14`),
   MAX(`y1`),
-  SUM(CASE WHEN `y1` > 0 THEN 1 ELSE 0 END)
+  SUM(CAST(`y1` > 0 AS INT64))
 FROM (
   SELECT
     *,
@@ -1100,27 +1098,23 @@ SELECT
   `b1`,
   COUNT(*),
   SUM(`d0`),
-  SUM(`d0` * `d0`),
-  SUM(`d0` * `d0` * `d0`),
   SUM(`d1`),
   SUM(`d1` * `d1`),
   SUM(`d1` * `d1` * `d1`),
-  SUM(CASE WHEN `y1` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y1` <> 0 AS INT64)),
   SUM(`d2`),
   SUM(`d2` * `d2`),
   SUM(`d2` * `d2` * `d2`),
-  SUM(CASE WHEN `y2` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y2` <> 0 AS INT64)),
   SUM(`d3`),
   SUM(`d3` * `d3`),
   SUM(`d3` * `d3` * `d3`),
-  SUM(CASE WHEN `y3` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y3` <> 0 AS INT64)),
   SUM(`d4`),
   SUM(`d4` * `d4`),
   SUM(`d4` * `d4` * `d4`),
-  SUM(CASE WHEN `y4` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y4` <> 0 AS INT64)),
   SUM(`d5`),
-  SUM(`d5` * `d5`),
-  SUM(`d5` * `d5` * `d5`),
   SUM(`d6`),
   SUM(`d6` * `d6`),
   SUM(`d6` * `d6` * `d6`),
@@ -1148,7 +1142,7 @@ SELECT
   SUM(`d14`),
   SUM(`d14` * `d14`),
   SUM(`d14` * `d14` * `d14`),
-  SUM(CASE WHEN `c_revenue` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`c_revenue` <> 0 AS INT64)),
   SUM(`d15`),
   SUM(`d15` * `d15`),
   SUM(`d15` * `d15` * `d15`),
@@ -1202,7 +1196,7 @@ SELECT
   SUM(`d15` * `d12`),
   SUM(`d15` * `d14`),
   MAX(`y1`),
-  SUM(CASE WHEN `y1` > 0 THEN 1 ELSE 0 END)
+  SUM(CAST(`y1` > 0 AS INT64))
 FROM (
   SELECT
     *,
@@ -1256,180 +1250,160 @@ GROUP BY
 
 SELECT
   `arm`,
-  SUM(`r0q`),
-  SUM(`r0c`),
-  SUM(`r1q`),
-  SUM(`r1c`),
-  SUM(`r2q`),
-  SUM(`r2c`),
-  SUM(`r3q`),
-  SUM(`r3c`),
-  SUM(`r4q`),
-  SUM(`r4c`)
+  SUM(`r0e` * `r0e` * `x0q`),
+  SUM(`r0e` * `r0e` * `r0e` * `x0c`),
+  SUM(`r1e` * `r1e` * `x1q`),
+  SUM(`r1e` * `r1e` * `r1e` * `x1c`),
+  SUM(`r2e` * `r2e` * `x2q`),
+  SUM(`r2e` * `r2e` * `r2e` * `x2c`),
+  SUM(`r3e` * `r3e` * `x3q`),
+  SUM(`r3e` * `r3e` * `r3e` * `x3c`),
+  SUM(`r4e` * `r4e` * `x4q`),
+  SUM(`r4e` * `r4e` * `r4e` * `x4c`)
 FROM (
   SELECT
     *,
-    `r0e` * `r0e` / NULLIF(CASE WHEN `r0h` > 1e-12 THEN `r0h` ELSE 1e-12 END, 0) AS `r0q`,
-    `r0e` * `r0e` * `r0e` AS `r0c`,
-    `r1e` * `r1e` / NULLIF(CASE WHEN `r1h` > 1e-12 THEN `r1h` ELSE 1e-12 END, 0) AS `r1q`,
-    `r1e` * `r1e` * `r1e` AS `r1c`,
-    `r2e` * `r2e` / NULLIF(CASE WHEN `r2h` > 1e-12 THEN `r2h` ELSE 1e-12 END, 0) AS `r2q`,
-    `r2e` * `r2e` * `r2e` AS `r2c`,
-    `r3e` * `r3e` / NULLIF(CASE WHEN `r3h` > 1e-12 THEN `r3h` ELSE 1e-12 END, 0) AS `r3q`,
-    `r3e` * `r3e` * `r3e` AS `r3c`,
-    `r4e` * `r4e` / NULLIF(CASE WHEN `r4h` > 1e-12 THEN `r4h` ELSE 1e-12 END, 0) AS `r4q`,
-    `r4e` * `r4e` * `r4e` AS `r4c`
+    `x0g` * `x0g` / NULLIF(CASE WHEN `x0h` > 1e-12 THEN `x0h` ELSE 1e-12 END, 0) AS `x0q`,
+    `x0g` * `x0g` * `x0g` AS `x0c`,
+    `x1g` * `x1g` / NULLIF(CASE WHEN `x1h` > 1e-12 THEN `x1h` ELSE 1e-12 END, 0) AS `x1q`,
+    `x1g` * `x1g` * `x1g` AS `x1c`,
+    `x2g` * `x2g` / NULLIF(CASE WHEN `x2h` > 1e-12 THEN `x2h` ELSE 1e-12 END, 0) AS `x2q`,
+    `x2g` * `x2g` * `x2g` AS `x2c`,
+    `x3g` * `x3g` / NULLIF(CASE WHEN `x3h` > 1e-12 THEN `x3h` ELSE 1e-12 END, 0) AS `x3q`,
+    `x3g` * `x3g` * `x3g` AS `x3c`,
+    `x4g` * `x4g` / NULLIF(CASE WHEN `x4h` > 1e-12 THEN `x4h` ELSE 1e-12 END, 0) AS `x4q`,
+    `x4g` * `x4g` * `x4g` AS `x4c`
   FROM (
     SELECT
       *,
-      (
-        `r0n` + `r0l0` * `r0x0`
-      ) * (
-        `r0y` - (
-          `r0b0` * `r0x0`
-        )
+      `x0n` + `x0l0` * `x0x0` AS `x0g`,
+      1e0 - `x0n` - (
+        `x0v0_0` * `x0x0` * `x0x0`
+      ) AS `x0h`,
+      `r0w0` * `y0` - `r0k` - (
+        `r0b0` * `x0x0`
       ) AS `r0e`,
-      1e0 - `r0n` - (
-        `r0v0_0` * `r0x0` * `r0x0`
-      ) AS `r0h`,
-      (
-        `r1n` + `r1l0` * `r1x0` + `r1l1` * `r1x1` + `r1l2` * `r1x2`
-      ) * (
-        `r1y` - (
-          `r1b0` * `r1x0` + `r1b1` * `r1x1` + `r1b2` * `r1x2`
-        )
+      `x1n` + `x1l0` * `x1x0` + `x1l1` * `x1x1` + `x1l2` * `x1x2` AS `x1g`,
+      1e0 - `x1n` - (
+        `x1v0_0` * `x1x0` * `x1x0` + `x1v1_0` * `x1x1` * `x1x0` + `x1v1_1` * `x1x1` * `x1x1` + `x1v2_0` * `x1x2` * `x1x0` + `x1v2_1` * `x1x2` * `x1x1` + `x1v2_2` * `x1x2` * `x1x2`
+      ) AS `x1h`,
+      `r1w0` * `y1` - `r1k` - (
+        `r1b0` * `x1x0` + `r1b1` * `x1x1` + `r1b2` * `x1x2`
       ) AS `r1e`,
-      1e0 - `r1n` - (
-        `r1v0_0` * `r1x0` * `r1x0` + `r1v1_0` * `r1x1` * `r1x0` + `r1v1_1` * `r1x1` * `r1x1` + `r1v2_0` * `r1x2` * `r1x0` + `r1v2_1` * `r1x2` * `r1x1` + `r1v2_2` * `r1x2` * `r1x2`
-      ) AS `r1h`,
-      (
-        `r2n` + `r2l0` * `r2x0` + `r2l1` * `r2x1` + `r2l2` * `r2x2`
-      ) * (
-        `r2y` - (
-          `r2b0` * `r2x0` + `r2b1` * `r2x1` + `r2b2` * `r2x2`
-        )
+      `x2n` + `x2l0` * `x2x0` + `x2l1` * `x2x1` + `x2l2` * `x2x2` AS `x2g`,
+      1e0 - `x2n` - (
+        `x2v0_0` * `x2x0` * `x2x0` + `x2v1_0` * `x2x1` * `x2x0` + `x2v1_1` * `x2x1` * `x2x1` + `x2v2_0` * `x2x2` * `x2x0` + `x2v2_1` * `x2x2` * `x2x1` + `x2v2_2` * `x2x2` * `x2x2`
+      ) AS `x2h`,
+      `r2w0` * `c_revenue` - `r2k` - (
+        `r2b0` * `x2x0` + `r2b1` * `x2x1` + `r2b2` * `x2x2`
       ) AS `r2e`,
-      1e0 - `r2n` - (
-        `r2v0_0` * `r2x0` * `r2x0` + `r2v1_0` * `r2x1` * `r2x0` + `r2v1_1` * `r2x1` * `r2x1` + `r2v2_0` * `r2x2` * `r2x0` + `r2v2_1` * `r2x2` * `r2x1` + `r2v2_2` * `r2x2` * `r2x2`
-      ) AS `r2h`,
-      (
-        `r3n` + `r3l0` * `r3x0` + `r3l1` * `r3x1`
-      ) * (
-        `r3y` - (
-          `r3b0` * `r3x0` + `r3b1` * `r3x1`
-        )
+      `x3n` + `x3l0` * `x3x0` + `x3l1` * `x3x1` AS `x3g`,
+      1e0 - `x3n` - (
+        `x3v0_0` * `x3x0` * `x3x0` + `x3v1_0` * `x3x1` * `x3x0` + `x3v1_1` * `x3x1` * `x3x1`
+      ) AS `x3h`,
+      `r3w0` * `y2` + `r3w1` * `y3` - `r3k` - (
+        `r3b0` * `x3x0` + `r3b1` * `x3x1`
       ) AS `r3e`,
-      1e0 - `r3n` - (
-        `r3v0_0` * `r3x0` * `r3x0` + `r3v1_0` * `r3x1` * `r3x0` + `r3v1_1` * `r3x1` * `r3x1`
-      ) AS `r3h`,
-      (
-        `r4n` + `r4l0` * `r4x0` + `r4l1` * `r4x1` + `r4l2` * `r4x2`
-      ) * (
-        `r4y` - (
-          `r4b0` * `r4x0` + `r4b1` * `r4x1` + `r4b2` * `r4x2`
-        )
-      ) AS `r4e`,
-      1e0 - `r4n` - (
-        `r4v0_0` * `r4x0` * `r4x0` + `r4v1_0` * `r4x1` * `r4x0` + `r4v1_1` * `r4x1` * `r4x1` + `r4v2_0` * `r4x2` * `r4x0` + `r4v2_1` * `r4x2` * `r4x1` + `r4v2_2` * `r4x2` * `r4x2`
-      ) AS `r4h`
+      `x4n` + `x4l0` * `x4x0` + `x4l1` * `x4x1` + `x4l2` * `x4x2` AS `x4g`,
+      1e0 - `x4n` - (
+        `x4v0_0` * `x4x0` * `x4x0` + `x4v1_0` * `x4x1` * `x4x0` + `x4v1_1` * `x4x1` * `x4x1` + `x4v2_0` * `x4x2` * `x4x0` + `x4v2_1` * `x4x2` * `x4x1` + `x4v2_2` * `x4x2` * `x4x2`
+      ) AS `x4h`,
+      `r4w0` * `y4` + `r4w1` * `x11_missing` - `r4k` - (
+        `r4b0` * `x4x0` + `r4b1` * `x4x1` + `r4b2` * `x4x2`
+      ) AS `r4e`
     FROM (
       SELECT
         *,
-        `r0w0` * `y0` - `r0k` AS `r0y`,
-        `x6` - `r0m0` AS `r0x0`,
-        `r1w0` * `y1` - `r1k` AS `r1y`,
-        `x7` - `r1m0` AS `r1x0`,
-        `x8` - `r1m1` AS `r1x1`,
-        `x8_missing` - `r1m2` AS `r1x2`,
-        `r2w0` * `c_revenue` - `r2k` AS `r2y`,
-        `k0_revenue` - `r2m0` AS `r2x0`,
-        `x8` - `r2m1` AS `r2x1`,
-        `x8_missing` - `r2m2` AS `r2x2`,
-        `r3w0` * `y2` + `r3w1` * `y3` - `r3k` AS `r3y`,
-        `x9` - `r3m0` AS `r3x0`,
-        `x10` - `r3m1` AS `r3x1`,
-        `r4w0` * `y4` + `r4w1` * `x11_missing` - `r4k` AS `r4y`,
-        `x8` - `r4m0` AS `r4x0`,
-        `x8_missing` - `r4m1` AS `r4x1`,
-        `x11` - `r4m2` AS `r4x2`
+        `x6` - `x0m0` AS `x0x0`,
+        `x7` - `x1m0` AS `x1x0`,
+        `x8` - `x1m1` AS `x1x1`,
+        `x8_missing` - `x1m2` AS `x1x2`,
+        `k0_revenue` - `x2m0` AS `x2x0`,
+        `x8` - `x2m1` AS `x2x1`,
+        `x8_missing` - `x2m2` AS `x2x2`,
+        `x9` - `x3m0` AS `x3x0`,
+        `x10` - `x3m1` AS `x3x1`,
+        `x8` - `x4m0` AS `x4x0`,
+        `x8_missing` - `x4m1` AS `x4x1`,
+        `x11` - `x4m2` AS `x4x2`
       FROM (
         SELECT
           `u`.*,
-          `p`.`r0n`,
+          `p`.`x0n`,
+          `p`.`x0m0`,
+          `p`.`x0l0`,
+          `p`.`x0v0_0`,
           `p`.`r0k`,
           `p`.`r0w0`,
-          `p`.`r0m0`,
           `p`.`r0b0`,
-          `p`.`r0l0`,
-          `p`.`r0v0_0`,
-          `p`.`r1n`,
+          `p`.`x1n`,
+          `p`.`x1m0`,
+          `p`.`x1m1`,
+          `p`.`x1m2`,
+          `p`.`x1l0`,
+          `p`.`x1l1`,
+          `p`.`x1l2`,
+          `p`.`x1v0_0`,
+          `p`.`x1v1_0`,
+          `p`.`x1v1_1`,
+          `p`.`x1v2_0`,
+          `p`.`x1v2_1`,
+          `p`.`x1v2_2`,
           `p`.`r1k`,
           `p`.`r1w0`,
-          `p`.`r1m0`,
-          `p`.`r1m1`,
-          `p`.`r1m2`,
           `p`.`r1b0`,
           `p`.`r1b1`,
           `p`.`r1b2`,
-          `p`.`r1l0`,
-          `p`.`r1l1`,
-          `p`.`r1l2`,
-          `p`.`r1v0_0`,
-          `p`.`r1v1_0`,
-          `p`.`r1v1_1`,
-          `p`.`r1v2_0`,
-          `p`.`r1v2_1`,
-          `p`.`r1v2_2`,
-          `p`.`r2n`,
+          `p`.`x2n`,
+          `p`.`x2m0`,
+          `p`.`x2m1`,
+          `p`.`x2m2`,
+          `p`.`x2l0`,
+          `p`.`x2l1`,
+          `p`.`x2l2`,
+          `p`.`x2v0_0`,
+          `p`.`x2v1_0`,
+          `p`.`x2v1_1`,
+          `p`.`x2v2_0`,
+          `p`.`x2v2_1`,
+          `p`.`x2v2_2`,
           `p`.`r2k`,
           `p`.`r2w0`,
-          `p`.`r2m0`,
-          `p`.`r2m1`,
-          `p`.`r2m2`,
           `p`.`r2b0`,
           `p`.`r2b1`,
           `p`.`r2b2`,
-          `p`.`r2l0`,
-          `p`.`r2l1`,
-          `p`.`r2l2`,
-          `p`.`r2v0_0`,
-          `p`.`r2v1_0`,
-          `p`.`r2v1_1`,
-          `p`.`r2v2_0`,
-          `p`.`r2v2_1`,
-          `p`.`r2v2_2`,
-          `p`.`r3n`,
+          `p`.`x3n`,
+          `p`.`x3m0`,
+          `p`.`x3m1`,
+          `p`.`x3l0`,
+          `p`.`x3l1`,
+          `p`.`x3v0_0`,
+          `p`.`x3v1_0`,
+          `p`.`x3v1_1`,
           `p`.`r3k`,
           `p`.`r3w0`,
           `p`.`r3w1`,
-          `p`.`r3m0`,
-          `p`.`r3m1`,
           `p`.`r3b0`,
           `p`.`r3b1`,
-          `p`.`r3l0`,
-          `p`.`r3l1`,
-          `p`.`r3v0_0`,
-          `p`.`r3v1_0`,
-          `p`.`r3v1_1`,
-          `p`.`r4n`,
+          `p`.`x4n`,
+          `p`.`x4m0`,
+          `p`.`x4m1`,
+          `p`.`x4m2`,
+          `p`.`x4l0`,
+          `p`.`x4l1`,
+          `p`.`x4l2`,
+          `p`.`x4v0_0`,
+          `p`.`x4v1_0`,
+          `p`.`x4v1_1`,
+          `p`.`x4v2_0`,
+          `p`.`x4v2_1`,
+          `p`.`x4v2_2`,
           `p`.`r4k`,
           `p`.`r4w0`,
           `p`.`r4w1`,
-          `p`.`r4m0`,
-          `p`.`r4m1`,
-          `p`.`r4m2`,
           `p`.`r4b0`,
           `p`.`r4b1`,
-          `p`.`r4b2`,
-          `p`.`r4l0`,
-          `p`.`r4l1`,
-          `p`.`r4l2`,
-          `p`.`r4v0_0`,
-          `p`.`r4v1_0`,
-          `p`.`r4v1_1`,
-          `p`.`r4v2_0`,
-          `p`.`r4v2_1`,
-          `p`.`r4v2_2`
+          `p`.`r4b2`
         FROM (
           SELECT
             *,
@@ -1479,237 +1453,237 @@ FROM (
           FROM UNNEST([
             STRUCT(
               0 AS `p_arm`,
-              0.5e0 AS `r0n`,
+              0.5e0 AS `x0n`,
+              0.5e0 AS `x0m0`,
+              0.5e0 AS `x0l0`,
+              0.5e0 AS `x0v0_0`,
               0.5e0 AS `r0k`,
               0.5e0 AS `r0w0`,
-              0.5e0 AS `r0m0`,
               0.5e0 AS `r0b0`,
-              0.5e0 AS `r0l0`,
-              0.5e0 AS `r0v0_0`,
-              0.5e0 AS `r1n`,
+              0.5e0 AS `x1n`,
+              0.5e0 AS `x1m0`,
+              0.5e0 AS `x1m1`,
+              0.5e0 AS `x1m2`,
+              0.5e0 AS `x1l0`,
+              0.5e0 AS `x1l1`,
+              0.5e0 AS `x1l2`,
+              0.5e0 AS `x1v0_0`,
+              0.5e0 AS `x1v1_0`,
+              0.5e0 AS `x1v1_1`,
+              0.5e0 AS `x1v2_0`,
+              0.5e0 AS `x1v2_1`,
+              0.5e0 AS `x1v2_2`,
               0.5e0 AS `r1k`,
               0.5e0 AS `r1w0`,
-              0.5e0 AS `r1m0`,
-              0.5e0 AS `r1m1`,
-              0.5e0 AS `r1m2`,
               0.5e0 AS `r1b0`,
               0.5e0 AS `r1b1`,
               0.5e0 AS `r1b2`,
-              0.5e0 AS `r1l0`,
-              0.5e0 AS `r1l1`,
-              0.5e0 AS `r1l2`,
-              0.5e0 AS `r1v0_0`,
-              0.5e0 AS `r1v1_0`,
-              0.5e0 AS `r1v1_1`,
-              0.5e0 AS `r1v2_0`,
-              0.5e0 AS `r1v2_1`,
-              0.5e0 AS `r1v2_2`,
-              0.5e0 AS `r2n`,
+              0.5e0 AS `x2n`,
+              0.5e0 AS `x2m0`,
+              0.5e0 AS `x2m1`,
+              0.5e0 AS `x2m2`,
+              0.5e0 AS `x2l0`,
+              0.5e0 AS `x2l1`,
+              0.5e0 AS `x2l2`,
+              0.5e0 AS `x2v0_0`,
+              0.5e0 AS `x2v1_0`,
+              0.5e0 AS `x2v1_1`,
+              0.5e0 AS `x2v2_0`,
+              0.5e0 AS `x2v2_1`,
+              0.5e0 AS `x2v2_2`,
               0.5e0 AS `r2k`,
               0.5e0 AS `r2w0`,
-              0.5e0 AS `r2m0`,
-              0.5e0 AS `r2m1`,
-              0.5e0 AS `r2m2`,
               0.5e0 AS `r2b0`,
               0.5e0 AS `r2b1`,
               0.5e0 AS `r2b2`,
-              0.5e0 AS `r2l0`,
-              0.5e0 AS `r2l1`,
-              0.5e0 AS `r2l2`,
-              0.5e0 AS `r2v0_0`,
-              0.5e0 AS `r2v1_0`,
-              0.5e0 AS `r2v1_1`,
-              0.5e0 AS `r2v2_0`,
-              0.5e0 AS `r2v2_1`,
-              0.5e0 AS `r2v2_2`,
-              0.5e0 AS `r3n`,
+              0.5e0 AS `x3n`,
+              0.5e0 AS `x3m0`,
+              0.5e0 AS `x3m1`,
+              0.5e0 AS `x3l0`,
+              0.5e0 AS `x3l1`,
+              0.5e0 AS `x3v0_0`,
+              0.5e0 AS `x3v1_0`,
+              0.5e0 AS `x3v1_1`,
               0.5e0 AS `r3k`,
               0.5e0 AS `r3w0`,
               0.5e0 AS `r3w1`,
-              0.5e0 AS `r3m0`,
-              0.5e0 AS `r3m1`,
               0.5e0 AS `r3b0`,
               0.5e0 AS `r3b1`,
-              0.5e0 AS `r3l0`,
-              0.5e0 AS `r3l1`,
-              0.5e0 AS `r3v0_0`,
-              0.5e0 AS `r3v1_0`,
-              0.5e0 AS `r3v1_1`,
-              0.5e0 AS `r4n`,
+              0.5e0 AS `x4n`,
+              0.5e0 AS `x4m0`,
+              0.5e0 AS `x4m1`,
+              0.5e0 AS `x4m2`,
+              0.5e0 AS `x4l0`,
+              0.5e0 AS `x4l1`,
+              0.5e0 AS `x4l2`,
+              0.5e0 AS `x4v0_0`,
+              0.5e0 AS `x4v1_0`,
+              0.5e0 AS `x4v1_1`,
+              0.5e0 AS `x4v2_0`,
+              0.5e0 AS `x4v2_1`,
+              0.5e0 AS `x4v2_2`,
               0.5e0 AS `r4k`,
               0.5e0 AS `r4w0`,
               0.5e0 AS `r4w1`,
-              0.5e0 AS `r4m0`,
-              0.5e0 AS `r4m1`,
-              0.5e0 AS `r4m2`,
               0.5e0 AS `r4b0`,
               0.5e0 AS `r4b1`,
-              0.5e0 AS `r4b2`,
-              0.5e0 AS `r4l0`,
-              0.5e0 AS `r4l1`,
-              0.5e0 AS `r4l2`,
-              0.5e0 AS `r4v0_0`,
-              0.5e0 AS `r4v1_0`,
-              0.5e0 AS `r4v1_1`,
-              0.5e0 AS `r4v2_0`,
-              0.5e0 AS `r4v2_1`,
-              0.5e0 AS `r4v2_2`
+              0.5e0 AS `r4b2`
             ),
             STRUCT(
               1 AS `p_arm`,
-              0.5e0 AS `r0n`,
+              0.5e0 AS `x0n`,
+              0.5e0 AS `x0m0`,
+              0.5e0 AS `x0l0`,
+              0.5e0 AS `x0v0_0`,
               0.5e0 AS `r0k`,
               0.5e0 AS `r0w0`,
-              0.5e0 AS `r0m0`,
               0.5e0 AS `r0b0`,
-              0.5e0 AS `r0l0`,
-              0.5e0 AS `r0v0_0`,
-              0.5e0 AS `r1n`,
+              0.5e0 AS `x1n`,
+              0.5e0 AS `x1m0`,
+              0.5e0 AS `x1m1`,
+              0.5e0 AS `x1m2`,
+              0.5e0 AS `x1l0`,
+              0.5e0 AS `x1l1`,
+              0.5e0 AS `x1l2`,
+              0.5e0 AS `x1v0_0`,
+              0.5e0 AS `x1v1_0`,
+              0.5e0 AS `x1v1_1`,
+              0.5e0 AS `x1v2_0`,
+              0.5e0 AS `x1v2_1`,
+              0.5e0 AS `x1v2_2`,
               0.5e0 AS `r1k`,
               0.5e0 AS `r1w0`,
-              0.5e0 AS `r1m0`,
-              0.5e0 AS `r1m1`,
-              0.5e0 AS `r1m2`,
               0.5e0 AS `r1b0`,
               0.5e0 AS `r1b1`,
               0.5e0 AS `r1b2`,
-              0.5e0 AS `r1l0`,
-              0.5e0 AS `r1l1`,
-              0.5e0 AS `r1l2`,
-              0.5e0 AS `r1v0_0`,
-              0.5e0 AS `r1v1_0`,
-              0.5e0 AS `r1v1_1`,
-              0.5e0 AS `r1v2_0`,
-              0.5e0 AS `r1v2_1`,
-              0.5e0 AS `r1v2_2`,
-              0.5e0 AS `r2n`,
+              0.5e0 AS `x2n`,
+              0.5e0 AS `x2m0`,
+              0.5e0 AS `x2m1`,
+              0.5e0 AS `x2m2`,
+              0.5e0 AS `x2l0`,
+              0.5e0 AS `x2l1`,
+              0.5e0 AS `x2l2`,
+              0.5e0 AS `x2v0_0`,
+              0.5e0 AS `x2v1_0`,
+              0.5e0 AS `x2v1_1`,
+              0.5e0 AS `x2v2_0`,
+              0.5e0 AS `x2v2_1`,
+              0.5e0 AS `x2v2_2`,
               0.5e0 AS `r2k`,
               0.5e0 AS `r2w0`,
-              0.5e0 AS `r2m0`,
-              0.5e0 AS `r2m1`,
-              0.5e0 AS `r2m2`,
               0.5e0 AS `r2b0`,
               0.5e0 AS `r2b1`,
               0.5e0 AS `r2b2`,
-              0.5e0 AS `r2l0`,
-              0.5e0 AS `r2l1`,
-              0.5e0 AS `r2l2`,
-              0.5e0 AS `r2v0_0`,
-              0.5e0 AS `r2v1_0`,
-              0.5e0 AS `r2v1_1`,
-              0.5e0 AS `r2v2_0`,
-              0.5e0 AS `r2v2_1`,
-              0.5e0 AS `r2v2_2`,
-              0.5e0 AS `r3n`,
+              0.5e0 AS `x3n`,
+              0.5e0 AS `x3m0`,
+              0.5e0 AS `x3m1`,
+              0.5e0 AS `x3l0`,
+              0.5e0 AS `x3l1`,
+              0.5e0 AS `x3v0_0`,
+              0.5e0 AS `x3v1_0`,
+              0.5e0 AS `x3v1_1`,
               0.5e0 AS `r3k`,
               0.5e0 AS `r3w0`,
               0.5e0 AS `r3w1`,
-              0.5e0 AS `r3m0`,
-              0.5e0 AS `r3m1`,
               0.5e0 AS `r3b0`,
               0.5e0 AS `r3b1`,
-              0.5e0 AS `r3l0`,
-              0.5e0 AS `r3l1`,
-              0.5e0 AS `r3v0_0`,
-              0.5e0 AS `r3v1_0`,
-              0.5e0 AS `r3v1_1`,
-              0.5e0 AS `r4n`,
+              0.5e0 AS `x4n`,
+              0.5e0 AS `x4m0`,
+              0.5e0 AS `x4m1`,
+              0.5e0 AS `x4m2`,
+              0.5e0 AS `x4l0`,
+              0.5e0 AS `x4l1`,
+              0.5e0 AS `x4l2`,
+              0.5e0 AS `x4v0_0`,
+              0.5e0 AS `x4v1_0`,
+              0.5e0 AS `x4v1_1`,
+              0.5e0 AS `x4v2_0`,
+              0.5e0 AS `x4v2_1`,
+              0.5e0 AS `x4v2_2`,
               0.5e0 AS `r4k`,
               0.5e0 AS `r4w0`,
               0.5e0 AS `r4w1`,
-              0.5e0 AS `r4m0`,
-              0.5e0 AS `r4m1`,
-              0.5e0 AS `r4m2`,
               0.5e0 AS `r4b0`,
               0.5e0 AS `r4b1`,
-              0.5e0 AS `r4b2`,
-              0.5e0 AS `r4l0`,
-              0.5e0 AS `r4l1`,
-              0.5e0 AS `r4l2`,
-              0.5e0 AS `r4v0_0`,
-              0.5e0 AS `r4v1_0`,
-              0.5e0 AS `r4v1_1`,
-              0.5e0 AS `r4v2_0`,
-              0.5e0 AS `r4v2_1`,
-              0.5e0 AS `r4v2_2`
+              0.5e0 AS `r4b2`
             ),
             STRUCT(
               2 AS `p_arm`,
-              0.5e0 AS `r0n`,
+              0.5e0 AS `x0n`,
+              0.5e0 AS `x0m0`,
+              0.5e0 AS `x0l0`,
+              0.5e0 AS `x0v0_0`,
               0.5e0 AS `r0k`,
               0.5e0 AS `r0w0`,
-              0.5e0 AS `r0m0`,
               0.5e0 AS `r0b0`,
-              0.5e0 AS `r0l0`,
-              0.5e0 AS `r0v0_0`,
-              0.5e0 AS `r1n`,
+              0.5e0 AS `x1n`,
+              0.5e0 AS `x1m0`,
+              0.5e0 AS `x1m1`,
+              0.5e0 AS `x1m2`,
+              0.5e0 AS `x1l0`,
+              0.5e0 AS `x1l1`,
+              0.5e0 AS `x1l2`,
+              0.5e0 AS `x1v0_0`,
+              0.5e0 AS `x1v1_0`,
+              0.5e0 AS `x1v1_1`,
+              0.5e0 AS `x1v2_0`,
+              0.5e0 AS `x1v2_1`,
+              0.5e0 AS `x1v2_2`,
               0.5e0 AS `r1k`,
               0.5e0 AS `r1w0`,
-              0.5e0 AS `r1m0`,
-              0.5e0 AS `r1m1`,
-              0.5e0 AS `r1m2`,
               0.5e0 AS `r1b0`,
               0.5e0 AS `r1b1`,
               0.5e0 AS `r1b2`,
-              0.5e0 AS `r1l0`,
-              0.5e0 AS `r1l1`,
-              0.5e0 AS `r1l2`,
-              0.5e0 AS `r1v0_0`,
-              0.5e0 AS `r1v1_0`,
-              0.5e0 AS `r1v1_1`,
-              0.5e0 AS `r1v2_0`,
-              0.5e0 AS `r1v2_1`,
-              0.5e0 AS `r1v2_2`,
-              0.5e0 AS `r2n`,
+              0.5e0 AS `x2n`,
+              0.5e0 AS `x2m0`,
+              0.5e0 AS `x2m1`,
+              0.5e0 AS `x2m2`,
+              0.5e0 AS `x2l0`,
+              0.5e0 AS `x2l1`,
+              0.5e0 AS `x2l2`,
+              0.5e0 AS `x2v0_0`,
+              0.5e0 AS `x2v1_0`,
+              0.5e0 AS `x2v1_1`,
+              0.5e0 AS `x2v2_0`,
+              0.5e0 AS `x2v2_1`,
+              0.5e0 AS `x2v2_2`,
               0.5e0 AS `r2k`,
               0.5e0 AS `r2w0`,
-              0.5e0 AS `r2m0`,
-              0.5e0 AS `r2m1`,
-              0.5e0 AS `r2m2`,
               0.5e0 AS `r2b0`,
               0.5e0 AS `r2b1`,
               0.5e0 AS `r2b2`,
-              0.5e0 AS `r2l0`,
-              0.5e0 AS `r2l1`,
-              0.5e0 AS `r2l2`,
-              0.5e0 AS `r2v0_0`,
-              0.5e0 AS `r2v1_0`,
-              0.5e0 AS `r2v1_1`,
-              0.5e0 AS `r2v2_0`,
-              0.5e0 AS `r2v2_1`,
-              0.5e0 AS `r2v2_2`,
-              0.5e0 AS `r3n`,
+              0.5e0 AS `x3n`,
+              0.5e0 AS `x3m0`,
+              0.5e0 AS `x3m1`,
+              0.5e0 AS `x3l0`,
+              0.5e0 AS `x3l1`,
+              0.5e0 AS `x3v0_0`,
+              0.5e0 AS `x3v1_0`,
+              0.5e0 AS `x3v1_1`,
               0.5e0 AS `r3k`,
               0.5e0 AS `r3w0`,
               0.5e0 AS `r3w1`,
-              0.5e0 AS `r3m0`,
-              0.5e0 AS `r3m1`,
               0.5e0 AS `r3b0`,
               0.5e0 AS `r3b1`,
-              0.5e0 AS `r3l0`,
-              0.5e0 AS `r3l1`,
-              0.5e0 AS `r3v0_0`,
-              0.5e0 AS `r3v1_0`,
-              0.5e0 AS `r3v1_1`,
-              0.5e0 AS `r4n`,
+              0.5e0 AS `x4n`,
+              0.5e0 AS `x4m0`,
+              0.5e0 AS `x4m1`,
+              0.5e0 AS `x4m2`,
+              0.5e0 AS `x4l0`,
+              0.5e0 AS `x4l1`,
+              0.5e0 AS `x4l2`,
+              0.5e0 AS `x4v0_0`,
+              0.5e0 AS `x4v1_0`,
+              0.5e0 AS `x4v1_1`,
+              0.5e0 AS `x4v2_0`,
+              0.5e0 AS `x4v2_1`,
+              0.5e0 AS `x4v2_2`,
               0.5e0 AS `r4k`,
               0.5e0 AS `r4w0`,
               0.5e0 AS `r4w1`,
-              0.5e0 AS `r4m0`,
-              0.5e0 AS `r4m1`,
-              0.5e0 AS `r4m2`,
               0.5e0 AS `r4b0`,
               0.5e0 AS `r4b1`,
-              0.5e0 AS `r4b2`,
-              0.5e0 AS `r4l0`,
-              0.5e0 AS `r4l1`,
-              0.5e0 AS `r4l2`,
-              0.5e0 AS `r4v0_0`,
-              0.5e0 AS `r4v1_0`,
-              0.5e0 AS `r4v1_1`,
-              0.5e0 AS `r4v2_0`,
-              0.5e0 AS `r4v2_1`,
-              0.5e0 AS `r4v2_2`
+              0.5e0 AS `r4b2`
             )
           ]) AS `v`
         ) AS `p`
@@ -2098,12 +2072,15 @@ FROM `lift_files_0`;
 
 SELECT
   `arm`,
-  COUNT(*),
-  MIN(`assigned`),
-  MAX(`assigned`)
+  COUNT(*)
 FROM `written`
 GROUP BY
   `arm`;
+
+SELECT
+  UNIX_MICROS(CAST(MIN(`assigned_at`) AS TIMESTAMP)),
+  UNIX_MICROS(CAST(MAX(`assigned_at`) AS TIMESTAMP))
+FROM `lift_files_0`;
 
 SELECT
   COUNT(*) - COUNT(`assigned_at`)
@@ -2318,25 +2295,23 @@ SELECT
   `arm`,
   COUNT(*),
   SUM(`d0`),
-  SUM(`d0` * `d0`),
-  SUM(`d0` * `d0` * `d0`),
   SUM(`d1`),
   SUM(`d1` * `d1`),
   SUM(`d1` * `d1` * `d1`),
-  SUM(CASE WHEN `y1` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y1` <> 0 AS INT64)),
   SUM(`d2`),
   SUM(`d2` * `d2`),
   SUM(`d2` * `d2` * `d2`),
   SUM(`d3`),
   SUM(`d3` * `d3`),
   SUM(`d3` * `d3` * `d3`),
-  SUM(CASE WHEN `c_spend` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`c_spend` <> 0 AS INT64)),
   SUM(`d2` * `d0`),
   SUM(`d2` * `d1`),
   SUM(`d3` * `d2`),
   COUNT(`x2`),
   MAX(`y1`),
-  SUM(CASE WHEN `y1` > 0 THEN 1 ELSE 0 END)
+  SUM(CAST(`y1` > 0 AS INT64))
 FROM (
   SELECT
     *,
@@ -2363,25 +2338,23 @@ SELECT
   `b0`,
   COUNT(*),
   SUM(`d0`),
-  SUM(`d0` * `d0`),
-  SUM(`d0` * `d0` * `d0`),
   SUM(`d1`),
   SUM(`d1` * `d1`),
   SUM(`d1` * `d1` * `d1`),
-  SUM(CASE WHEN `y1` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`y1` <> 0 AS INT64)),
   SUM(`d2`),
   SUM(`d2` * `d2`),
   SUM(`d2` * `d2` * `d2`),
   SUM(`d3`),
   SUM(`d3` * `d3`),
   SUM(`d3` * `d3` * `d3`),
-  SUM(CASE WHEN `c_spend` <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST(`c_spend` <> 0 AS INT64)),
   SUM(`d2` * `d0`),
   SUM(`d2` * `d1`),
   SUM(`d3` * `d2`),
   COUNT(`x2`),
   MAX(`y1`),
-  SUM(CASE WHEN `y1` > 0 THEN 1 ELSE 0 END)
+  SUM(CAST(`y1` > 0 AS INT64))
 FROM (
   SELECT
     *,
@@ -2407,87 +2380,53 @@ GROUP BY
 
 SELECT
   `arm`,
-  SUM(`r0q`),
-  SUM(`r0c`),
-  SUM(`r1q`),
-  SUM(`r1c`),
-  SUM(`r2q`),
-  SUM(`r2c`)
+  SUM(`r0e` * `r0e` * `x0q`),
+  SUM(`r0e` * `r0e` * `r0e` * `x0c`),
+  SUM(`r1e` * `r1e` * `x0q`),
+  SUM(`r1e` * `r1e` * `r1e` * `x0c`),
+  SUM(`r2e` * `r2e` * `x0q`),
+  SUM(`r2e` * `r2e` * `r2e` * `x0c`)
 FROM (
   SELECT
     *,
-    `r0e` * `r0e` / NULLIF(CASE WHEN `r0h` > 1e-12 THEN `r0h` ELSE 1e-12 END, 0) AS `r0q`,
-    `r0e` * `r0e` * `r0e` AS `r0c`,
-    `r1e` * `r1e` / NULLIF(CASE WHEN `r1h` > 1e-12 THEN `r1h` ELSE 1e-12 END, 0) AS `r1q`,
-    `r1e` * `r1e` * `r1e` AS `r1c`,
-    `r2e` * `r2e` / NULLIF(CASE WHEN `r2h` > 1e-12 THEN `r2h` ELSE 1e-12 END, 0) AS `r2q`,
-    `r2e` * `r2e` * `r2e` AS `r2c`
+    `x0g` * `x0g` / NULLIF(CASE WHEN `x0h` > 1e-12 THEN `x0h` ELSE 1e-12 END, 0) AS `x0q`,
+    `x0g` * `x0g` * `x0g` AS `x0c`
   FROM (
     SELECT
       *,
-      (
-        `r0n` + `r0l0` * `r0x0`
-      ) * (
-        `r0y` - (
-          `r0b0` * `r0x0`
-        )
+      `x0n` + `x0l0` * `x0x0` AS `x0g`,
+      1e0 - `x0n` - (
+        `x0v0_0` * `x0x0` * `x0x0`
+      ) AS `x0h`,
+      `r0w0` * `y0` - `r0k` - (
+        `r0b0` * `x0x0`
       ) AS `r0e`,
-      1e0 - `r0n` - (
-        `r0v0_0` * `r0x0` * `r0x0`
-      ) AS `r0h`,
-      (
-        `r1n` + `r1l0` * `r1x0`
-      ) * (
-        `r1y` - (
-          `r1b0` * `r1x0`
-        )
+      `r1w0` * `y1` - `r1k` - (
+        `r1b0` * `x0x0`
       ) AS `r1e`,
-      1e0 - `r1n` - (
-        `r1v0_0` * `r1x0` * `r1x0`
-      ) AS `r1h`,
-      (
-        `r2n` + `r2l0` * `r2x0`
-      ) * (
-        `r2y` - (
-          `r2b0` * `r2x0`
-        )
-      ) AS `r2e`,
-      1e0 - `r2n` - (
-        `r2v0_0` * `r2x0` * `r2x0`
-      ) AS `r2h`
+      `r2w0` * `c_spend` - `r2k` - (
+        `r2b0` * `x0x0`
+      ) AS `r2e`
     FROM (
       SELECT
         *,
-        `r0w0` * `y0` - `r0k` AS `r0y`,
-        `x2` - `r0m0` AS `r0x0`,
-        `r1w0` * `y1` - `r1k` AS `r1y`,
-        `x2` - `r1m0` AS `r1x0`,
-        `r2w0` * `c_spend` - `r2k` AS `r2y`,
-        `x2` - `r2m0` AS `r2x0`
+        `x2` - `x0m0` AS `x0x0`
       FROM (
         SELECT
           `u`.*,
-          `p`.`r0n`,
+          `p`.`x0n`,
+          `p`.`x0m0`,
+          `p`.`x0l0`,
+          `p`.`x0v0_0`,
           `p`.`r0k`,
           `p`.`r0w0`,
-          `p`.`r0m0`,
           `p`.`r0b0`,
-          `p`.`r0l0`,
-          `p`.`r0v0_0`,
-          `p`.`r1n`,
           `p`.`r1k`,
           `p`.`r1w0`,
-          `p`.`r1m0`,
           `p`.`r1b0`,
-          `p`.`r1l0`,
-          `p`.`r1v0_0`,
-          `p`.`r2n`,
           `p`.`r2k`,
           `p`.`r2w0`,
-          `p`.`r2m0`,
-          `p`.`r2b0`,
-          `p`.`r2l0`,
-          `p`.`r2v0_0`
+          `p`.`r2b0`
         FROM (
           SELECT
             *,
@@ -2511,51 +2450,35 @@ FROM (
           FROM UNNEST([
             STRUCT(
               0 AS `p_arm`,
-              0.5e0 AS `r0n`,
+              0.5e0 AS `x0n`,
+              0.5e0 AS `x0m0`,
+              0.5e0 AS `x0l0`,
+              0.5e0 AS `x0v0_0`,
               0.5e0 AS `r0k`,
               0.5e0 AS `r0w0`,
-              0.5e0 AS `r0m0`,
               0.5e0 AS `r0b0`,
-              0.5e0 AS `r0l0`,
-              0.5e0 AS `r0v0_0`,
-              0.5e0 AS `r1n`,
               0.5e0 AS `r1k`,
               0.5e0 AS `r1w0`,
-              0.5e0 AS `r1m0`,
               0.5e0 AS `r1b0`,
-              0.5e0 AS `r1l0`,
-              0.5e0 AS `r1v0_0`,
-              0.5e0 AS `r2n`,
               0.5e0 AS `r2k`,
               0.5e0 AS `r2w0`,
-              0.5e0 AS `r2m0`,
-              0.5e0 AS `r2b0`,
-              0.5e0 AS `r2l0`,
-              0.5e0 AS `r2v0_0`
+              0.5e0 AS `r2b0`
             ),
             STRUCT(
               1 AS `p_arm`,
-              0.5e0 AS `r0n`,
+              0.5e0 AS `x0n`,
+              0.5e0 AS `x0m0`,
+              0.5e0 AS `x0l0`,
+              0.5e0 AS `x0v0_0`,
               0.5e0 AS `r0k`,
               0.5e0 AS `r0w0`,
-              0.5e0 AS `r0m0`,
               0.5e0 AS `r0b0`,
-              0.5e0 AS `r0l0`,
-              0.5e0 AS `r0v0_0`,
-              0.5e0 AS `r1n`,
               0.5e0 AS `r1k`,
               0.5e0 AS `r1w0`,
-              0.5e0 AS `r1m0`,
               0.5e0 AS `r1b0`,
-              0.5e0 AS `r1l0`,
-              0.5e0 AS `r1v0_0`,
-              0.5e0 AS `r2n`,
               0.5e0 AS `r2k`,
               0.5e0 AS `r2w0`,
-              0.5e0 AS `r2m0`,
-              0.5e0 AS `r2b0`,
-              0.5e0 AS `r2l0`,
-              0.5e0 AS `r2v0_0`
+              0.5e0 AS `r2b0`
             )
           ]) AS `v`
         ) AS `p`

@@ -20,12 +20,15 @@ WHERE
 
 SELECT
   "arm",
-  COUNT(*),
-  MIN("assigned"),
-  MAX("assigned")
+  COUNT(*)
 FROM "written"
 GROUP BY
   "arm";
+
+SELECT
+  MIN("assigned"),
+  MAX("assigned")
+FROM "written";
 
 CREATE OR REPLACE TEMPORARY TABLE "written_repeats" AS
 SELECT
@@ -119,12 +122,15 @@ FROM "written_again";
 
 SELECT
   "arm",
-  COUNT(*),
-  MIN("assigned"),
-  MAX("assigned")
+  COUNT(*)
 FROM "first_written"
 GROUP BY
   "arm";
+
+SELECT
+  MIN("assigned"),
+  MAX("assigned")
+FROM "first_written";
 
 CREATE OR REPLACE TEMPORARY VIEW "ledger" AS
 SELECT
@@ -820,27 +826,23 @@ SELECT
   "arm",
   COUNT(*),
   SUM("d0"),
-  SUM("d0" * "d0"),
-  SUM("d0" * "d0" * "d0"),
   SUM("d1"),
   SUM("d1" * "d1"),
   SUM("d1" * "d1" * "d1"),
-  SUM(CASE WHEN "y1" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y1" <> 0 AS INT)),
   SUM("d2"),
   SUM("d2" * "d2"),
   SUM("d2" * "d2" * "d2"),
-  SUM(CASE WHEN "y2" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y2" <> 0 AS INT)),
   SUM("d3"),
   SUM("d3" * "d3"),
   SUM("d3" * "d3" * "d3"),
-  SUM(CASE WHEN "y3" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y3" <> 0 AS INT)),
   SUM("d4"),
   SUM("d4" * "d4"),
   SUM("d4" * "d4" * "d4"),
-  SUM(CASE WHEN "y4" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y4" <> 0 AS INT)),
   SUM("d5"),
-  SUM("d5" * "d5"),
-  SUM("d5" * "d5" * "d5"),
   SUM("d6"),
   SUM("d6" * "d6"),
   SUM("d6" * "d6" * "d6"),
@@ -862,7 +864,7 @@ SELECT
   SUM("d12"),
   SUM("d12" * "d12"),
   SUM("d12" * "d12" * "d12"),
-  SUM(CASE WHEN "c_revenue" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("c_revenue" <> 0 AS INT)),
   SUM("d13"),
   SUM("d13" * "d13"),
   SUM("d13" * "d13" * "d13"),
@@ -900,7 +902,7 @@ SELECT
   COUNT("x8"),
   COUNT("x11"),
   MAX("y1"),
-  SUM(CASE WHEN "y1" > 0 THEN 1 ELSE 0 END)
+  SUM(CAST("y1" > 0 AS INT))
 FROM (
   SELECT
     *,
@@ -952,27 +954,23 @@ SELECT
   "arm",
   COUNT(*),
   SUM("d0"),
-  SUM("d0" * "d0"),
-  SUM("d0" * "d0" * "d0"),
   SUM("d1"),
   SUM("d1" * "d1"),
   SUM("d1" * "d1" * "d1"),
-  SUM(CASE WHEN "y1" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y1" <> 0 AS INT)),
   SUM("d2"),
   SUM("d2" * "d2"),
   SUM("d2" * "d2" * "d2"),
-  SUM(CASE WHEN "y2" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y2" <> 0 AS INT)),
   SUM("d3"),
   SUM("d3" * "d3"),
   SUM("d3" * "d3" * "d3"),
-  SUM(CASE WHEN "y3" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y3" <> 0 AS INT)),
   SUM("d4"),
   SUM("d4" * "d4"),
   SUM("d4" * "d4" * "d4"),
-  SUM(CASE WHEN "y4" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y4" <> 0 AS INT)),
   SUM("d5"),
-  SUM("d5" * "d5"),
-  SUM("d5" * "d5" * "d5"),
   SUM("d6"),
   SUM("d6" * "d6"),
   SUM("d6" * "d6" * "d6"),
@@ -1000,7 +998,7 @@ SELECT
   SUM("d14"),
   SUM("d14" * "d14"),
   SUM("d14" * "d14" * "d14"),
-  SUM(CASE WHEN "c_revenue" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("c_revenue" <> 0 AS INT)),
   SUM("d15"),
   SUM("d15" * "d15"),
   SUM("d15" * "d15" * "d15"),
@@ -1054,7 +1052,7 @@ SELECT
   SUM("d15" * "d12"),
   SUM("d15" * "d14"),
   MAX("y1"),
-  SUM(CASE WHEN "y1" > 0 THEN 1 ELSE 0 END)
+  SUM(CAST("y1" > 0 AS INT))
 FROM (
   SELECT
     *,
@@ -1109,27 +1107,23 @@ SELECT
   "b1",
   COUNT(*),
   SUM("d0"),
-  SUM("d0" * "d0"),
-  SUM("d0" * "d0" * "d0"),
   SUM("d1"),
   SUM("d1" * "d1"),
   SUM("d1" * "d1" * "d1"),
-  SUM(CASE WHEN "y1" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y1" <> 0 AS INT)),
   SUM("d2"),
   SUM("d2" * "d2"),
   SUM("d2" * "d2" * "d2"),
-  SUM(CASE WHEN "y2" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y2" <> 0 AS INT)),
   SUM("d3"),
   SUM("d3" * "d3"),
   SUM("d3" * "d3" * "d3"),
-  SUM(CASE WHEN "y3" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y3" <> 0 AS INT)),
   SUM("d4"),
   SUM("d4" * "d4"),
   SUM("d4" * "d4" * "d4"),
-  SUM(CASE WHEN "y4" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y4" <> 0 AS INT)),
   SUM("d5"),
-  SUM("d5" * "d5"),
-  SUM("d5" * "d5" * "d5"),
   SUM("d6"),
   SUM("d6" * "d6"),
   SUM("d6" * "d6" * "d6"),
@@ -1157,7 +1151,7 @@ SELECT
   SUM("d14"),
   SUM("d14" * "d14"),
   SUM("d14" * "d14" * "d14"),
-  SUM(CASE WHEN "c_revenue" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("c_revenue" <> 0 AS INT)),
   SUM("d15"),
   SUM("d15" * "d15"),
   SUM("d15" * "d15" * "d15"),
@@ -1211,7 +1205,7 @@ SELECT
   SUM("d15" * "d12"),
   SUM("d15" * "d14"),
   MAX("y1"),
-  SUM(CASE WHEN "y1" > 0 THEN 1 ELSE 0 END)
+  SUM(CAST("y1" > 0 AS INT))
 FROM (
   SELECT
     *,
@@ -1265,215 +1259,195 @@ GROUP BY
 
 SELECT
   "arm",
-  SUM("r0q"),
-  SUM("r0c"),
-  SUM("r1q"),
-  SUM("r1c"),
-  SUM("r2q"),
-  SUM("r2c"),
-  SUM("r3q"),
-  SUM("r3c"),
-  SUM("r4q"),
-  SUM("r4c")
+  SUM("r0e" * "r0e" * "x0q"),
+  SUM("r0e" * "r0e" * "r0e" * "x0c"),
+  SUM("r1e" * "r1e" * "x1q"),
+  SUM("r1e" * "r1e" * "r1e" * "x1c"),
+  SUM("r2e" * "r2e" * "x2q"),
+  SUM("r2e" * "r2e" * "r2e" * "x2c"),
+  SUM("r3e" * "r3e" * "x3q"),
+  SUM("r3e" * "r3e" * "r3e" * "x3c"),
+  SUM("r4e" * "r4e" * "x4q"),
+  SUM("r4e" * "r4e" * "r4e" * "x4c")
 FROM (
   SELECT
     *,
-    "r0e" * "r0e" / NULLIF(
+    "x0g" * "x0g" / NULLIF(
       CASE
-        WHEN "r0h" > CAST('1e-12' AS DOUBLE)
-        THEN "r0h"
+        WHEN "x0h" > CAST('1e-12' AS DOUBLE)
+        THEN "x0h"
         ELSE CAST('1e-12' AS DOUBLE)
       END,
       0
-    ) AS "r0q",
-    "r0e" * "r0e" * "r0e" AS "r0c",
-    "r1e" * "r1e" / NULLIF(
+    ) AS "x0q",
+    "x0g" * "x0g" * "x0g" AS "x0c",
+    "x1g" * "x1g" / NULLIF(
       CASE
-        WHEN "r1h" > CAST('1e-12' AS DOUBLE)
-        THEN "r1h"
+        WHEN "x1h" > CAST('1e-12' AS DOUBLE)
+        THEN "x1h"
         ELSE CAST('1e-12' AS DOUBLE)
       END,
       0
-    ) AS "r1q",
-    "r1e" * "r1e" * "r1e" AS "r1c",
-    "r2e" * "r2e" / NULLIF(
+    ) AS "x1q",
+    "x1g" * "x1g" * "x1g" AS "x1c",
+    "x2g" * "x2g" / NULLIF(
       CASE
-        WHEN "r2h" > CAST('1e-12' AS DOUBLE)
-        THEN "r2h"
+        WHEN "x2h" > CAST('1e-12' AS DOUBLE)
+        THEN "x2h"
         ELSE CAST('1e-12' AS DOUBLE)
       END,
       0
-    ) AS "r2q",
-    "r2e" * "r2e" * "r2e" AS "r2c",
-    "r3e" * "r3e" / NULLIF(
+    ) AS "x2q",
+    "x2g" * "x2g" * "x2g" AS "x2c",
+    "x3g" * "x3g" / NULLIF(
       CASE
-        WHEN "r3h" > CAST('1e-12' AS DOUBLE)
-        THEN "r3h"
+        WHEN "x3h" > CAST('1e-12' AS DOUBLE)
+        THEN "x3h"
         ELSE CAST('1e-12' AS DOUBLE)
       END,
       0
-    ) AS "r3q",
-    "r3e" * "r3e" * "r3e" AS "r3c",
-    "r4e" * "r4e" / NULLIF(
+    ) AS "x3q",
+    "x3g" * "x3g" * "x3g" AS "x3c",
+    "x4g" * "x4g" / NULLIF(
       CASE
-        WHEN "r4h" > CAST('1e-12' AS DOUBLE)
-        THEN "r4h"
+        WHEN "x4h" > CAST('1e-12' AS DOUBLE)
+        THEN "x4h"
         ELSE CAST('1e-12' AS DOUBLE)
       END,
       0
-    ) AS "r4q",
-    "r4e" * "r4e" * "r4e" AS "r4c"
+    ) AS "x4q",
+    "x4g" * "x4g" * "x4g" AS "x4c"
   FROM (
     SELECT
       *,
-      (
-        "r0n" + "r0l0" * "r0x0"
-      ) * (
-        "r0y" - (
-          "r0b0" * "r0x0"
-        )
+      "x0n" + "x0l0" * "x0x0" AS "x0g",
+      CAST('1e0' AS DOUBLE) - "x0n" - (
+        "x0v0_0" * "x0x0" * "x0x0"
+      ) AS "x0h",
+      "r0w0" * "y0" - "r0k" - (
+        "r0b0" * "x0x0"
       ) AS "r0e",
-      CAST('1e0' AS DOUBLE) - "r0n" - (
-        "r0v0_0" * "r0x0" * "r0x0"
-      ) AS "r0h",
-      (
-        "r1n" + "r1l0" * "r1x0" + "r1l1" * "r1x1" + "r1l2" * "r1x2"
-      ) * (
-        "r1y" - (
-          "r1b0" * "r1x0" + "r1b1" * "r1x1" + "r1b2" * "r1x2"
-        )
+      "x1n" + "x1l0" * "x1x0" + "x1l1" * "x1x1" + "x1l2" * "x1x2" AS "x1g",
+      CAST('1e0' AS DOUBLE) - "x1n" - (
+        "x1v0_0" * "x1x0" * "x1x0" + "x1v1_0" * "x1x1" * "x1x0" + "x1v1_1" * "x1x1" * "x1x1" + "x1v2_0" * "x1x2" * "x1x0" + "x1v2_1" * "x1x2" * "x1x1" + "x1v2_2" * "x1x2" * "x1x2"
+      ) AS "x1h",
+      "r1w0" * "y1" - "r1k" - (
+        "r1b0" * "x1x0" + "r1b1" * "x1x1" + "r1b2" * "x1x2"
       ) AS "r1e",
-      CAST('1e0' AS DOUBLE) - "r1n" - (
-        "r1v0_0" * "r1x0" * "r1x0" + "r1v1_0" * "r1x1" * "r1x0" + "r1v1_1" * "r1x1" * "r1x1" + "r1v2_0" * "r1x2" * "r1x0" + "r1v2_1" * "r1x2" * "r1x1" + "r1v2_2" * "r1x2" * "r1x2"
-      ) AS "r1h",
-      (
-        "r2n" + "r2l0" * "r2x0" + "r2l1" * "r2x1" + "r2l2" * "r2x2"
-      ) * (
-        "r2y" - (
-          "r2b0" * "r2x0" + "r2b1" * "r2x1" + "r2b2" * "r2x2"
-        )
+      "x2n" + "x2l0" * "x2x0" + "x2l1" * "x2x1" + "x2l2" * "x2x2" AS "x2g",
+      CAST('1e0' AS DOUBLE) - "x2n" - (
+        "x2v0_0" * "x2x0" * "x2x0" + "x2v1_0" * "x2x1" * "x2x0" + "x2v1_1" * "x2x1" * "x2x1" + "x2v2_0" * "x2x2" * "x2x0" + "x2v2_1" * "x2x2" * "x2x1" + "x2v2_2" * "x2x2" * "x2x2"
+      ) AS "x2h",
+      "r2w0" * "c_revenue" - "r2k" - (
+        "r2b0" * "x2x0" + "r2b1" * "x2x1" + "r2b2" * "x2x2"
       ) AS "r2e",
-      CAST('1e0' AS DOUBLE) - "r2n" - (
-        "r2v0_0" * "r2x0" * "r2x0" + "r2v1_0" * "r2x1" * "r2x0" + "r2v1_1" * "r2x1" * "r2x1" + "r2v2_0" * "r2x2" * "r2x0" + "r2v2_1" * "r2x2" * "r2x1" + "r2v2_2" * "r2x2" * "r2x2"
-      ) AS "r2h",
-      (
-        "r3n" + "r3l0" * "r3x0" + "r3l1" * "r3x1"
-      ) * (
-        "r3y" - (
-          "r3b0" * "r3x0" + "r3b1" * "r3x1"
-        )
+      "x3n" + "x3l0" * "x3x0" + "x3l1" * "x3x1" AS "x3g",
+      CAST('1e0' AS DOUBLE) - "x3n" - (
+        "x3v0_0" * "x3x0" * "x3x0" + "x3v1_0" * "x3x1" * "x3x0" + "x3v1_1" * "x3x1" * "x3x1"
+      ) AS "x3h",
+      "r3w0" * "y2" + "r3w1" * "y3" - "r3k" - (
+        "r3b0" * "x3x0" + "r3b1" * "x3x1"
       ) AS "r3e",
-      CAST('1e0' AS DOUBLE) - "r3n" - (
-        "r3v0_0" * "r3x0" * "r3x0" + "r3v1_0" * "r3x1" * "r3x0" + "r3v1_1" * "r3x1" * "r3x1"
-      ) AS "r3h",
-      (
-        "r4n" + "r4l0" * "r4x0" + "r4l1" * "r4x1" + "r4l2" * "r4x2"
-      ) * (
-        "r4y" - (
-          "r4b0" * "r4x0" + "r4b1" * "r4x1" + "r4b2" * "r4x2"
-        )
-      ) AS "r4e",
-      CAST('1e0' AS DOUBLE) - "r4n" - (
-        "r4v0_0" * "r4x0" * "r4x0" + "r4v1_0" * "r4x1" * "r4x0" + "r4v1_1" * "r4x1" * "r4x1" + "r4v2_0" * "r4x2" * "r4x0" + "r4v2_1" * "r4x2" * "r4x1" + "r4v2_2" * "r4x2" * "r4x2"
-      ) AS "r4h"
+      "x4n" + "x4l0" * "x4x0" + "x4l1" * "x4x1" + "x4l2" * "x4x2" AS "x4g",
+      CAST('1e0' AS DOUBLE) - "x4n" - (
+        "x4v0_0" * "x4x0" * "x4x0" + "x4v1_0" * "x4x1" * "x4x0" + "x4v1_1" * "x4x1" * "x4x1" + "x4v2_0" * "x4x2" * "x4x0" + "x4v2_1" * "x4x2" * "x4x1" + "x4v2_2" * "x4x2" * "x4x2"
+      ) AS "x4h",
+      "r4w0" * "y4" + "r4w1" * "x11_missing" - "r4k" - (
+        "r4b0" * "x4x0" + "r4b1" * "x4x1" + "r4b2" * "x4x2"
+      ) AS "r4e"
     FROM (
       SELECT
         *,
-        "r0w0" * "y0" - "r0k" AS "r0y",
-        "x6" - "r0m0" AS "r0x0",
-        "r1w0" * "y1" - "r1k" AS "r1y",
-        "x7" - "r1m0" AS "r1x0",
-        "x8" - "r1m1" AS "r1x1",
-        "x8_missing" - "r1m2" AS "r1x2",
-        "r2w0" * "c_revenue" - "r2k" AS "r2y",
-        "k0_revenue" - "r2m0" AS "r2x0",
-        "x8" - "r2m1" AS "r2x1",
-        "x8_missing" - "r2m2" AS "r2x2",
-        "r3w0" * "y2" + "r3w1" * "y3" - "r3k" AS "r3y",
-        "x9" - "r3m0" AS "r3x0",
-        "x10" - "r3m1" AS "r3x1",
-        "r4w0" * "y4" + "r4w1" * "x11_missing" - "r4k" AS "r4y",
-        "x8" - "r4m0" AS "r4x0",
-        "x8_missing" - "r4m1" AS "r4x1",
-        "x11" - "r4m2" AS "r4x2"
+        "x6" - "x0m0" AS "x0x0",
+        "x7" - "x1m0" AS "x1x0",
+        "x8" - "x1m1" AS "x1x1",
+        "x8_missing" - "x1m2" AS "x1x2",
+        "k0_revenue" - "x2m0" AS "x2x0",
+        "x8" - "x2m1" AS "x2x1",
+        "x8_missing" - "x2m2" AS "x2x2",
+        "x9" - "x3m0" AS "x3x0",
+        "x10" - "x3m1" AS "x3x1",
+        "x8" - "x4m0" AS "x4x0",
+        "x8_missing" - "x4m1" AS "x4x1",
+        "x11" - "x4m2" AS "x4x2"
       FROM (
         SELECT
           "u".*,
-          "p"."r0n",
+          "p"."x0n",
+          "p"."x0m0",
+          "p"."x0l0",
+          "p"."x0v0_0",
           "p"."r0k",
           "p"."r0w0",
-          "p"."r0m0",
           "p"."r0b0",
-          "p"."r0l0",
-          "p"."r0v0_0",
-          "p"."r1n",
+          "p"."x1n",
+          "p"."x1m0",
+          "p"."x1m1",
+          "p"."x1m2",
+          "p"."x1l0",
+          "p"."x1l1",
+          "p"."x1l2",
+          "p"."x1v0_0",
+          "p"."x1v1_0",
+          "p"."x1v1_1",
+          "p"."x1v2_0",
+          "p"."x1v2_1",
+          "p"."x1v2_2",
           "p"."r1k",
           "p"."r1w0",
-          "p"."r1m0",
-          "p"."r1m1",
-          "p"."r1m2",
           "p"."r1b0",
           "p"."r1b1",
           "p"."r1b2",
-          "p"."r1l0",
-          "p"."r1l1",
-          "p"."r1l2",
-          "p"."r1v0_0",
-          "p"."r1v1_0",
-          "p"."r1v1_1",
-          "p"."r1v2_0",
-          "p"."r1v2_1",
-          "p"."r1v2_2",
-          "p"."r2n",
+          "p"."x2n",
+          "p"."x2m0",
+          "p"."x2m1",
+          "p"."x2m2",
+          "p"."x2l0",
+          "p"."x2l1",
+          "p"."x2l2",
+          "p"."x2v0_0",
+          "p"."x2v1_0",
+          "p"."x2v1_1",
+          "p"."x2v2_0",
+          "p"."x2v2_1",
+          "p"."x2v2_2",
           "p"."r2k",
           "p"."r2w0",
-          "p"."r2m0",
-          "p"."r2m1",
-          "p"."r2m2",
           "p"."r2b0",
           "p"."r2b1",
           "p"."r2b2",
-          "p"."r2l0",
-          "p"."r2l1",
-          "p"."r2l2",
-          "p"."r2v0_0",
-          "p"."r2v1_0",
-          "p"."r2v1_1",
-          "p"."r2v2_0",
-          "p"."r2v2_1",
-          "p"."r2v2_2",
-          "p"."r3n",
+          "p"."x3n",
+          "p"."x3m0",
+          "p"."x3m1",
+          "p"."x3l0",
+          "p"."x3l1",
+          "p"."x3v0_0",
+          "p"."x3v1_0",
+          "p"."x3v1_1",
           "p"."r3k",
           "p"."r3w0",
           "p"."r3w1",
-          "p"."r3m0",
-          "p"."r3m1",
           "p"."r3b0",
           "p"."r3b1",
-          "p"."r3l0",
-          "p"."r3l1",
-          "p"."r3v0_0",
-          "p"."r3v1_0",
-          "p"."r3v1_1",
-          "p"."r4n",
+          "p"."x4n",
+          "p"."x4m0",
+          "p"."x4m1",
+          "p"."x4m2",
+          "p"."x4l0",
+          "p"."x4l1",
+          "p"."x4l2",
+          "p"."x4v0_0",
+          "p"."x4v1_0",
+          "p"."x4v1_1",
+          "p"."x4v2_0",
+          "p"."x4v2_1",
+          "p"."x4v2_2",
           "p"."r4k",
           "p"."r4w0",
           "p"."r4w1",
-          "p"."r4m0",
-          "p"."r4m1",
-          "p"."r4m2",
           "p"."r4b0",
           "p"."r4b1",
-          "p"."r4b2",
-          "p"."r4l0",
-          "p"."r4l1",
-          "p"."r4l2",
-          "p"."r4v0_0",
-          "p"."r4v1_0",
-          "p"."r4v1_1",
-          "p"."r4v2_0",
-          "p"."r4v2_1",
-          "p"."r4v2_2"
+          "p"."r4b2"
         FROM (
           SELECT
             *,
@@ -1754,7 +1728,7 @@ FROM (
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE)
-            )) AS "v"("p_arm", "r0n", "r0k", "r0w0", "r0m0", "r0b0", "r0l0", "r0v0_0", "r1n", "r1k", "r1w0", "r1m0", "r1m1", "r1m2", "r1b0", "r1b1", "r1b2", "r1l0", "r1l1", "r1l2", "r1v0_0", "r1v1_0", "r1v1_1", "r1v2_0", "r1v2_1", "r1v2_2", "r2n", "r2k", "r2w0", "r2m0", "r2m1", "r2m2", "r2b0", "r2b1", "r2b2", "r2l0", "r2l1", "r2l2", "r2v0_0", "r2v1_0", "r2v1_1", "r2v2_0", "r2v2_1", "r2v2_2", "r3n", "r3k", "r3w0", "r3w1", "r3m0", "r3m1", "r3b0", "r3b1", "r3l0", "r3l1", "r3v0_0", "r3v1_0", "r3v1_1", "r4n", "r4k", "r4w0", "r4w1", "r4m0", "r4m1", "r4m2", "r4b0", "r4b1", "r4b2", "r4l0", "r4l1", "r4l2", "r4v0_0", "r4v1_0", "r4v1_1", "r4v2_0", "r4v2_1", "r4v2_2")
+            )) AS "v"("p_arm", "x0n", "x0m0", "x0l0", "x0v0_0", "r0k", "r0w0", "r0b0", "x1n", "x1m0", "x1m1", "x1m2", "x1l0", "x1l1", "x1l2", "x1v0_0", "x1v1_0", "x1v1_1", "x1v2_0", "x1v2_1", "x1v2_2", "r1k", "r1w0", "r1b0", "r1b1", "r1b2", "x2n", "x2m0", "x2m1", "x2m2", "x2l0", "x2l1", "x2l2", "x2v0_0", "x2v1_0", "x2v1_1", "x2v2_0", "x2v2_1", "x2v2_2", "r2k", "r2w0", "r2b0", "r2b1", "r2b2", "x3n", "x3m0", "x3m1", "x3l0", "x3l1", "x3v0_0", "x3v1_0", "x3v1_1", "r3k", "r3w0", "r3w1", "r3b0", "r3b1", "x4n", "x4m0", "x4m1", "x4m2", "x4l0", "x4l1", "x4l2", "x4v0_0", "x4v1_0", "x4v1_1", "x4v2_0", "x4v2_1", "x4v2_2", "r4k", "r4w0", "r4w1", "r4b0", "r4b1", "r4b2")
         ) AS "p"
           ON "u"."arm" = "p"."p_arm"
       )
@@ -2193,12 +2167,15 @@ FROM "lift_files_0";
 
 SELECT
   "arm",
-  COUNT(*),
-  MIN("assigned"),
-  MAX("assigned")
+  COUNT(*)
 FROM "written"
 GROUP BY
   "arm";
+
+SELECT
+  DATE_PART(EPOCH_MICROSECOND, MIN("assigned_at")),
+  DATE_PART(EPOCH_MICROSECOND, MAX("assigned_at"))
+FROM "lift_files_0";
 
 SELECT
   COUNT(*) - COUNT("assigned_at")
@@ -2411,25 +2388,23 @@ SELECT
   "arm",
   COUNT(*),
   SUM("d0"),
-  SUM("d0" * "d0"),
-  SUM("d0" * "d0" * "d0"),
   SUM("d1"),
   SUM("d1" * "d1"),
   SUM("d1" * "d1" * "d1"),
-  SUM(CASE WHEN "y1" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y1" <> 0 AS INT)),
   SUM("d2"),
   SUM("d2" * "d2"),
   SUM("d2" * "d2" * "d2"),
   SUM("d3"),
   SUM("d3" * "d3"),
   SUM("d3" * "d3" * "d3"),
-  SUM(CASE WHEN "c_spend" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("c_spend" <> 0 AS INT)),
   SUM("d2" * "d0"),
   SUM("d2" * "d1"),
   SUM("d3" * "d2"),
   COUNT("x2"),
   MAX("y1"),
-  SUM(CASE WHEN "y1" > 0 THEN 1 ELSE 0 END)
+  SUM(CAST("y1" > 0 AS INT))
 FROM (
   SELECT
     *,
@@ -2456,25 +2431,23 @@ SELECT
   "b0",
   COUNT(*),
   SUM("d0"),
-  SUM("d0" * "d0"),
-  SUM("d0" * "d0" * "d0"),
   SUM("d1"),
   SUM("d1" * "d1"),
   SUM("d1" * "d1" * "d1"),
-  SUM(CASE WHEN "y1" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("y1" <> 0 AS INT)),
   SUM("d2"),
   SUM("d2" * "d2"),
   SUM("d2" * "d2" * "d2"),
   SUM("d3"),
   SUM("d3" * "d3"),
   SUM("d3" * "d3" * "d3"),
-  SUM(CASE WHEN "c_spend" <> 0 THEN 1 ELSE 0 END),
+  SUM(CAST("c_spend" <> 0 AS INT)),
   SUM("d2" * "d0"),
   SUM("d2" * "d1"),
   SUM("d3" * "d2"),
   COUNT("x2"),
   MAX("y1"),
-  SUM(CASE WHEN "y1" > 0 THEN 1 ELSE 0 END)
+  SUM(CAST("y1" > 0 AS INT))
 FROM (
   SELECT
     *,
@@ -2500,108 +2473,60 @@ GROUP BY
 
 SELECT
   "arm",
-  SUM("r0q"),
-  SUM("r0c"),
-  SUM("r1q"),
-  SUM("r1c"),
-  SUM("r2q"),
-  SUM("r2c")
+  SUM("r0e" * "r0e" * "x0q"),
+  SUM("r0e" * "r0e" * "r0e" * "x0c"),
+  SUM("r1e" * "r1e" * "x0q"),
+  SUM("r1e" * "r1e" * "r1e" * "x0c"),
+  SUM("r2e" * "r2e" * "x0q"),
+  SUM("r2e" * "r2e" * "r2e" * "x0c")
 FROM (
   SELECT
     *,
-    "r0e" * "r0e" / NULLIF(
+    "x0g" * "x0g" / NULLIF(
       CASE
-        WHEN "r0h" > CAST('1e-12' AS DOUBLE)
-        THEN "r0h"
+        WHEN "x0h" > CAST('1e-12' AS DOUBLE)
+        THEN "x0h"
         ELSE CAST('1e-12' AS DOUBLE)
       END,
       0
-    ) AS "r0q",
-    "r0e" * "r0e" * "r0e" AS "r0c",
-    "r1e" * "r1e" / NULLIF(
-      CASE
-        WHEN "r1h" > CAST('1e-12' AS DOUBLE)
-        THEN "r1h"
-        ELSE CAST('1e-12' AS DOUBLE)
-      END,
-      0
-    ) AS "r1q",
-    "r1e" * "r1e" * "r1e" AS "r1c",
-    "r2e" * "r2e" / NULLIF(
-      CASE
-        WHEN "r2h" > CAST('1e-12' AS DOUBLE)
-        THEN "r2h"
-        ELSE CAST('1e-12' AS DOUBLE)
-      END,
-      0
-    ) AS "r2q",
-    "r2e" * "r2e" * "r2e" AS "r2c"
+    ) AS "x0q",
+    "x0g" * "x0g" * "x0g" AS "x0c"
   FROM (
     SELECT
       *,
-      (
-        "r0n" + "r0l0" * "r0x0"
-      ) * (
-        "r0y" - (
-          "r0b0" * "r0x0"
-        )
+      "x0n" + "x0l0" * "x0x0" AS "x0g",
+      CAST('1e0' AS DOUBLE) - "x0n" - (
+        "x0v0_0" * "x0x0" * "x0x0"
+      ) AS "x0h",
+      "r0w0" * "y0" - "r0k" - (
+        "r0b0" * "x0x0"
       ) AS "r0e",
-      CAST('1e0' AS DOUBLE) - "r0n" - (
-        "r0v0_0" * "r0x0" * "r0x0"
-      ) AS "r0h",
-      (
-        "r1n" + "r1l0" * "r1x0"
-      ) * (
-        "r1y" - (
-          "r1b0" * "r1x0"
-        )
+      "r1w0" * "y1" - "r1k" - (
+        "r1b0" * "x0x0"
       ) AS "r1e",
-      CAST('1e0' AS DOUBLE) - "r1n" - (
-        "r1v0_0" * "r1x0" * "r1x0"
-      ) AS "r1h",
-      (
-        "r2n" + "r2l0" * "r2x0"
-      ) * (
-        "r2y" - (
-          "r2b0" * "r2x0"
-        )
-      ) AS "r2e",
-      CAST('1e0' AS DOUBLE) - "r2n" - (
-        "r2v0_0" * "r2x0" * "r2x0"
-      ) AS "r2h"
+      "r2w0" * "c_spend" - "r2k" - (
+        "r2b0" * "x0x0"
+      ) AS "r2e"
     FROM (
       SELECT
         *,
-        "r0w0" * "y0" - "r0k" AS "r0y",
-        "x2" - "r0m0" AS "r0x0",
-        "r1w0" * "y1" - "r1k" AS "r1y",
-        "x2" - "r1m0" AS "r1x0",
-        "r2w0" * "c_spend" - "r2k" AS "r2y",
-        "x2" - "r2m0" AS "r2x0"
+        "x2" - "x0m0" AS "x0x0"
       FROM (
         SELECT
           "u".*,
-          "p"."r0n",
+          "p"."x0n",
+          "p"."x0m0",
+          "p"."x0l0",
+          "p"."x0v0_0",
           "p"."r0k",
           "p"."r0w0",
-          "p"."r0m0",
           "p"."r0b0",
-          "p"."r0l0",
-          "p"."r0v0_0",
-          "p"."r1n",
           "p"."r1k",
           "p"."r1w0",
-          "p"."r1m0",
           "p"."r1b0",
-          "p"."r1l0",
-          "p"."r1v0_0",
-          "p"."r2n",
           "p"."r2k",
           "p"."r2w0",
-          "p"."r2m0",
-          "p"."r2b0",
-          "p"."r2l0",
-          "p"."r2v0_0"
+          "p"."r2b0"
         FROM (
           SELECT
             *,
@@ -2637,14 +2562,6 @@ FROM (
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE)
             ),
             (
@@ -2661,16 +2578,8 @@ FROM (
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
-              CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE)
-            )) AS "v"("p_arm", "r0n", "r0k", "r0w0", "r0m0", "r0b0", "r0l0", "r0v0_0", "r1n", "r1k", "r1w0", "r1m0", "r1b0", "r1l0", "r1v0_0", "r2n", "r2k", "r2w0", "r2m0", "r2b0", "r2l0", "r2v0_0")
+            )) AS "v"("p_arm", "x0n", "x0m0", "x0l0", "x0v0_0", "r0k", "r0w0", "r0b0", "r1k", "r1w0", "r1b0", "r2k", "r2w0", "r2b0")
         ) AS "p"
           ON "u"."arm" = "p"."p_arm"
       )

@@ -15,7 +15,7 @@ import sqlglot
 from sqlglot import exp
 
 from toolkit.errors import StorageError
-from toolkit.lake.engine import Engine
+from toolkit.lake.engine import Engine, text
 from toolkit.lake.engines.translate import FILES, LINE, translate
 
 __all__ = ["Warehouse"]
@@ -96,6 +96,11 @@ class Warehouse(Engine):
     def arm_of(self, place: str, arms: int) -> str:  # noqa: ARG002 (there are fewer than 900)
         """Return the expression of the arm of a customer's `place`."""
         return f"CAST(CAST(substr({place}, 1, 3) AS INTEGER) - {MARK} AS SMALLINT)"
+
+    def code(self, key: str, names: Sequence[str]) -> str:
+        """Return the expression of the place of the text `key` among `names`, NULL where it is none of them."""
+        places = " ".join(f"WHEN {text(name)} THEN {at}" for at, name in enumerate(names))
+        return f"CAST(CASE {key} {places} END AS SMALLINT)"
 
     def line(self, relation: str) -> str:
         """Return the expression of a row's place in the files of `relation`; it sorts as the rows stand there."""
