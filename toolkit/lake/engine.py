@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -174,7 +176,7 @@ class Engine:
             )
             found = self.one(f"SELECT (SELECT count(*) FROM {name}), count(sign) FROM ({keys})")
             return int(found[0]), int(found[1])
-        signs = self._numbers(f"SELECT sign FROM ({keys}) WHERE sign IS NOT NULL", at_most)
+        signs = self._numbers(f"SELECT sign FROM ({keys}) WHERE sign IS NOT NULL")
         repeats, count = _repeats(signs), len(signs)
         del signs
         self.run(f"CREATE OR REPLACE TEMP TABLE {name} (sign UBIGINT)")
@@ -186,17 +188,23 @@ class Engine:
             self.con.unregister("found_repeats")
         return len(repeats), count
 
-    def _numbers(self, query: str, at_most: int) -> Any:
-        """Return the one column of a query as an array of UBIGINT, of at most `at_most` rows."""
-        import numpy as np
+    def _numbers(self, query: str) -> Any:
+        """Return the one column of a query as an array of UBIGINT."""
         from arro3.core import RecordBatchReader
 
-        numbers = np.empty(at_most, dtype=np.uint64)
-        count = 0
-        for batch in RecordBatchReader.from_arrow(self.con.sql(query)):
-            numbers[count : count + batch.num_rows] = np.asarray(batch.column(0))
-            count += batch.num_rows
-        return numbers[:count]
+        loading = Thread(target=import_module, args=("numpy",))  # while the engine works, Python has time
+        loading.start()
+        batches = list(RecordBatchReader.from_arrow(self.con.sql(query)))
+        loading.join()
+        import numpy as np
+
+        numbers = np.empty(sum(batch.num_rows for batch in batches), dtype=np.uint64)
+        at = len(numbers)
+        while batches:  # each is let go of once it is copied
+            batch = batches.pop()
+            numbers[at - batch.num_rows : at] = np.asarray(batch.column(0))
+            at -= batch.num_rows
+        return numbers
 
 
 def connect(address: str = "duckdb") -> Engine:
