@@ -88,7 +88,7 @@ class Advanced:
             store.folder.mkdir(parents=True, exist_ok=True)
             customers = [store.copy(con, "SELECT * EXCLUDE (place) FROM counted", "customers")]
             marked, bare = (
-                _with_new(con, store, kept, what)
+                store.with_rows(con, kept, what)
                 for kept, what in ((after.marked, "marked"), (after.bare, "bare"))
             )
             signs = store.with_signs(self.before, self.fresh)
@@ -99,15 +99,6 @@ class Advanced:
             store.drop([name for name in self.before.before if name not in {*kept.files, *self.before.files}])
         except (OSError, duckdb.Error):
             return
-
-
-def _with_new(con: Engine, store: Store, kept: Sequence[str], what: str) -> list[str]:
-    """Return the files of `what` with those of its rows that are new; many files become one."""
-    if not con.one(f"SELECT count(*) FROM {what}_new")[0]:
-        return list(kept)
-    if len(kept) < 8:
-        return [*kept, store.copy(con, f"SELECT * FROM {what}_new", what)]
-    return [store.copy(con, f"SELECT * FROM {what}_all", what)]
 
 
 def remember(lake: Lake, experiment: Experiment, activity: Activity | None) -> None:
@@ -442,12 +433,7 @@ class _Step:
         )
 
     def _numbers(self, name: str, parts: Sequence[Any]) -> None:
-        import pyarrow as pa
-
-        whole = np.unique(np.concatenate([np.zeros(0, np.uint64), *parts]))
-        self.con.con.register("numbers_found", pa.table({"sign": pa.array(whole, pa.uint64())}))
-        self.con.table(name, "SELECT sign FROM numbers_found")
-        self.con.con.unregister("numbers_found")
+        self.con.numbers(name, np.unique(np.concatenate([np.zeros(0, np.uint64), *parts])))
 
     def _without_amount(self, told: Told, order: str, few: Few) -> int:
         """Return how many orders of assigned customers, each counted once, carry no amount."""

@@ -24,6 +24,7 @@ __all__ = [
     "at_micros",
     "connect",
     "instant",
+    "instant_of",
     "micros",
     "micros_of",
     "parquet",
@@ -32,7 +33,7 @@ __all__ = [
     "texts",
 ]
 
-MANY_KEYS = 2_000_000
+MANY_KEYS = 250_000
 """From so many keys on, repeats are found by sorting hashes, not by grouping."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -179,14 +180,17 @@ class Engine:
         signs = self._numbers(f"SELECT sign FROM ({keys}) WHERE sign IS NOT NULL")
         repeats, count = _repeats(signs), len(signs)
         del signs
-        self.run(f"CREATE OR REPLACE TEMP TABLE {name} (sign UBIGINT)")
-        if len(repeats):
-            import pyarrow as pa
-
-            self.con.register("found_repeats", pa.table({"sign": repeats}))
-            self.run(f"INSERT INTO {name} SELECT sign FROM found_repeats")
-            self.con.unregister("found_repeats")
+        self.numbers(name, repeats)
         return len(repeats), count
+
+    def numbers(self, name: str, signs: Any) -> None:
+        """Create the table `name(sign)` of an array of UBIGINT."""
+        from arro3.core import Array, RecordBatch, Table
+
+        batch = RecordBatch.from_arrays([Array.from_numpy(signs)], names=["sign"])
+        self.con.register("numbers_given", Table.from_batches([batch]))
+        self.table(name, "SELECT sign FROM numbers_given")
+        self.con.unregister("numbers_given")
 
     def _numbers(self, query: str) -> Any:
         """Return the one column of a query as an array of UBIGINT."""
@@ -239,6 +243,11 @@ def texts(values: Iterable[str]) -> str:
 def instant(at: datetime) -> str:
     """Return the aware instant `at` as an SQL literal."""
     return f"TIMESTAMPTZ {text(at.astimezone(UTC).isoformat(sep=' '))}"
+
+
+def instant_of(at: int) -> str:
+    """Return whole microseconds since 1970 as an SQL literal of an instant."""
+    return instant(_EPOCH + timedelta(microseconds=at))
 
 
 def micros(expression: str) -> str:

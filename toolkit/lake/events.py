@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, SpecError
-from toolkit.lake.engine import Engine, at_micros, instant, micros_of, quoted, text, texts
+from toolkit.lake.engine import Engine, at_micros, instant, instant_of, micros_of, quoted, text, texts
 from toolkit.lake.intake import complete_through, kept_as, wanted_events
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.sources import FileTable, open_file
@@ -54,6 +54,19 @@ class Told:
     absent: tuple[str, ...]
     version: int | None
     unsettled: FileTable | None = None
+
+    def between(self, since: int | None, until: int | None) -> str:
+        """Return the condition that an event in the span happened from `since` until before `until` (microseconds).
+
+        On the table's own column where the span is: then whole parts of files are passed over.
+        """
+        own = self.span.startswith("ts ")
+        name = "ts" if own else "happened"
+        parts = [self.span]
+        for sign, at in ((">=", since), ("<", until)):
+            if at is not None:
+                parts.append(f"{name} {sign} {instant_of(at) if own else at}")
+        return " AND ".join(parts)
 
 
 def open_events(
@@ -301,7 +314,7 @@ def events_of_lake(
     )
     where = f" WHERE source IS NULL OR source = {text(key)}" if "source" in columns else ""
     pulled = stored.version is not None
-    through = complete_through(lake, key, wanted_events(experiment)) if pulled else None
+    through = complete_through(lake, key, wanted_events(experiment), con=con) if pulled else None
     return table, shown, where, stored.version, through
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import connect, instant, parquet, text
+from toolkit.lake.engine import Engine, connect, instant, parquet, text
 from toolkit.lake.sources import open_file
 from toolkit.lake.tables import Lake
 
@@ -65,10 +65,15 @@ def note_through(lake: Lake, source: str, names: Sequence[str], through: datetim
     )
 
 
-def complete_through(lake: Lake, source: str, names: Sequence[str]) -> datetime | None:
-    """Return up to when events of all `names` have been pulled from `source`; None where one never was."""
+def complete_through(
+    lake: Lake, source: str, names: Sequence[str], *, con: Engine | None = None
+) -> datetime | None:
+    """Return up to when events of all `names` have been pulled from `source`; None where one never was.
+
+    `con` reads, if it is given.
+    """
     reached: dict[str, datetime] = {}
-    for row in lake.records("cursors", ["source", "complete_through"]):
+    for row in lake.records("cursors", ["source", "complete_through"], con=con):
         at = row["complete_through"]
         if at is not None:
             reached[row["source"]] = max(at, reached.get(row["source"], at))

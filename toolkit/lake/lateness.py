@@ -184,15 +184,14 @@ def _orders(
         return None
     name = experiment.events.order.name
     horizon = end - HORIZON // timedelta(microseconds=1)
-    here = f"{among([name])} AND {told.span} AND happened < {end}"
     since = max(first, horizon)
     many = told.in_span.get(name, 0) > SAMPLED
     sampled = f" AND {con.sign('id')} % {SAMPLE} = 0" if many else ""
     amount = "sum(CAST(v_amount AS DOUBLE))" if "amount" in needs.values else "count(*)"
     age = _bucket(f"{end} - happened", edges)
     found = con.rows(
-        f"SELECT age, count(*), {amount} FROM (SELECT {age} AS age, e.* FROM (SELECT * FROM told WHERE {here} "
-        f"AND happened >= {since}{sampled}) e JOIN roster r ON e.id = r.id WHERE e.happened >= r.assigned) GROUP BY age"
+        f"SELECT age, count(*), {amount} FROM (SELECT {age} AS age, e.* FROM (SELECT * FROM told "
+        f"WHERE {among([name])} AND {told.between(since, end)}{sampled}) e JOIN roster r ON e.id = r.id WHERE e.happened >= r.assigned) GROUP BY age"
     )
     rows = np.array([[age, n, amount or 0.0] for age, n, amount in found], dtype=float).reshape(-1, 3)
     rows[:, 1:] *= SAMPLE if many else 1
@@ -200,12 +199,12 @@ def _orders(
     places = rows[:, 0].astype(int)
     ages, counts, amounts = (bounds[places] + bounds[places + 1]) / 2, rows[:, 1], np.maximum(rows[:, 2], 0.0)
     if first < horizon:
-        every, recent = con.one(
-            f"SELECT count(*), sum(CASE WHEN happened >= {since} THEN 1 ELSE 0 END) FROM told "
-            f"WHERE {here} AND happened >= {first}"
+        before, recent, beyond = (
+            int(con.one(f"SELECT count(*) FROM told WHERE {among([name])} AND {told.between(*span)}")[0])
+            for span in ((None, first), (since, end), (end, None))
         )
-        recent = recent or 0
-        older = (every - recent) * (counts.sum() / recent if recent else 1.0)
+        ours = counts.sum() / recent if recent else 1.0
+        older = ours * (told.in_span.get(name, 0) - before - recent - beyond)
         worth = (
             amounts.sum() / counts.sum() if counts.sum() else 1.0
         )  # of no order now, amounts do not matter

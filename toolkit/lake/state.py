@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.lake.engine import Engine, text
+from toolkit.lake.engine import Engine, text, texts
 
 __all__ = ["STATE_UPTO", "Signs", "State", "Store", "store_of"]
 
@@ -145,6 +145,27 @@ class Store:
         name = f"{what}-{uuid.uuid4().hex}.parquet"
         con.run(f"COPY ({query}) TO {text(self.path(name))} (FORMAT parquet, COMPRESSION snappy)")
         return name
+
+    def with_rows(self, con: Engine, kept: Sequence[str], what: str) -> list[str]:
+        """Return the files of `what` with one of its new rows, which takes in the files before it that are not twice its size.
+
+        So there are few files, and a row is written a few times at most. Needs the table `<what>_new`.
+        """
+        if not con.one(f"SELECT count(*) FROM {what}_new")[0]:
+            return list(kept)
+        files, small = list(kept), [self.copy(con, f"SELECT * FROM {what}_new", what)]
+        size = self._size(small[0])
+        while files and self._size(files[-1]) < 2 * size:
+            small.append(files.pop())
+            size += self._size(small[-1])
+        if len(small) > 1:
+            paths = texts(self.path(name) for name in small)
+            small, done = [self.copy(con, f"SELECT * FROM read_parquet([{paths}])", what)], small[:1]
+            self.drop(done)
+        return [*files, *small]
+
+    def _size(self, name: str) -> int:
+        return (self.folder / name).stat().st_size
 
     def with_signs(self, state: State, fresh: Signs) -> list[list[str]]:
         """Return the runs of signs with a new one, which takes in the runs before it that are not twice its size.

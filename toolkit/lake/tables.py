@@ -6,12 +6,13 @@ import os
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import StorageError
-from toolkit.lake.engine import at_micros, connect, micros, parquet, quoted, text
+from toolkit.lake.engine import Engine, at_micros, connect, micros, parquet, quoted, text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -173,11 +174,19 @@ APPEND_ATTEMPTS = 20
 class Lake:
     """The tables under `home`, a folder or an object-store URL.
 
-    `versions` pins tables to earlier versions, for rebuilding what was read then.
+    `versions` pins tables to earlier versions, for rebuilding what was read then. `opened` are tables as they
+    were when they were first looked at, where whoever reads them must see one state; None looks anew each time.
     """
 
     home: str
     versions: Mapping[str, int] = field(default_factory=dict)
+    opened: dict[tuple[str, int | None], DeltaTable | None] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+    def at_present(self) -> Lake:
+        """Return this lake as it is now: whatever is written meanwhile, every read of a table sees the same."""
+        return replace(self, opened={})
 
     def uri(self, table: str) -> str:
         """Return where `table` is."""
@@ -217,8 +226,10 @@ class Lake:
             shown = ", ".join(quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in names)
             return con.stream(f"SELECT {shown} FROM {parquet(files)} WHERE {wanted}").read_all()
 
-    def records(self, table: str, columns: list[str] | None = None, **equal: str) -> list[dict[str, Any]]:
-        """Return what `read` does, a dict per row, its instants aware and UTC.
+    def records(
+        self, table: str, columns: list[str] | None = None, *, con: Engine | None = None, **equal: str
+    ) -> list[dict[str, Any]]:
+        """Return what `read` does, a dict per row, its instants aware and UTC; `con` reads, if it is given.
 
         Neither Arrow nor pandas is imported, which would take longer than the reading.
         """
@@ -228,8 +239,8 @@ class Lake:
         if not files:
             return []
         wanted = " AND ".join(f"{quoted(name)} = {text(value)}" for name, value in equal.items()) or "true"
-        with connect() as con:
-            there = con.columns(parquet(files))
+        with nullcontext(con) if con and con.dialect == "duckdb" else connect() as reader:
+            there = reader.columns(parquet(files))
             shown = [
                 "NULL"
                 if name not in there
@@ -238,7 +249,7 @@ class Lake:
                 else quoted(name)
                 for name in names
             ]
-            rows = con.rows(f"SELECT {', '.join(shown)} FROM {parquet(files)} WHERE {wanted}")
+            rows = reader.rows(f"SELECT {', '.join(shown)} FROM {parquet(files)} WHERE {wanted}")
         return [
             {
                 name: at_micros(each) if kinds[name] == "instant" else each
@@ -296,13 +307,23 @@ class Lake:
 
     def _open(self, table: str, *, latest: bool = False) -> DeltaTable | None:
         uri = self.uri(table)
+        version = None if latest else self.versions.get(table)
+        if self.opened is None or latest:
+            return self._open_at(uri, version)
+        if (table, version) not in self.opened:
+            opened = self.opened[table, version] = self._open_at(uri, version)
+            if opened is not None:
+                self.opened[table, int(opened.version())] = opened
+        return self.opened[table, version]
+
+    def _open_at(self, uri: str, version: int | None) -> DeltaTable | None:
         if "://" not in uri and not os.path.isdir(uri):  # noqa: PTH112 (a Path costs more than the check)
             return None
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
-            return DeltaTable(uri, version=None if latest else self.versions.get(table))
+            return DeltaTable(uri, version=version)
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as refused:

@@ -108,17 +108,19 @@ def _messaged(con: Engine, lake: Lake, experiment: Experiment) -> str | None:
         return None
     stored = con.stored(lake, "deliveries")
     if stored is None:
-        return None if _pulled(lake, f"deliveries:{experiment.key}") is None else _nobody()
+        return None if _pulled(con, lake, f"deliveries:{experiment.key}") is None else _nobody()
     query = reached_by(
         stored.sql, identity=experiment.identity.key, campaigns=ours.campaigns, newsletters=ours.newsletters
     )
-    known = _pulled(lake, f"deliveries:{experiment.key}") or con.rows(f"SELECT 1 FROM ({query}) r LIMIT 1")
+    known = _pulled(con, lake, f"deliveries:{experiment.key}") or con.rows(
+        f"SELECT 1 FROM ({query}) r LIMIT 1"
+    )
     return query if known else None
 
 
 def _served(con: Engine, lake: Lake, experiment: Experiment) -> str | None:
     stored = con.stored(lake, "exposures")
-    pulled = _pulled(lake, f"exposures:{experiment.key}")
+    pulled = _pulled(con, lake, f"exposures:{experiment.key}")
     if stored is None:
         return None if pulled is None else _nobody()
     query = _served_by(stored, experiment)
@@ -131,8 +133,8 @@ def _served_by(stored: Stored, experiment: Experiment) -> str:
     )
 
 
-def _pulled(lake: Lake, source: str) -> datetime | None:
-    return complete_through(lake, source, ["read"])
+def _pulled(con: Engine, lake: Lake, source: str) -> datetime | None:
+    return complete_through(lake, source, ["read"], con=con)
 
 
 def _nobody() -> str:

@@ -85,7 +85,7 @@ class Found:
 
 def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Found:
     """Return what was found, read and checked at the end of `as_of`, before any statistics."""
-    experiment, lake = spec.experiment, workspace.lake
+    experiment, lake = spec.experiment, workspace.lake.at_present()
     as_of = as_of or workspace.now().astimezone(experiment.zone).date()
     as_of_end = experiment.end_of(as_of)
     tables = {name: lake.version(name) for name in BESIDE}
