@@ -34,6 +34,7 @@ from toolkit.errors import (
 from toolkit.lake.tables import Lake
 from toolkit.sandbox import Fault, Sandbox, rest_api
 from toolkit.show.pushing import plan_record, plan_text, pushed_record, pushed_text
+from toolkit.steps import known
 from toolkit.steps import push as push_step
 from toolkit.steps.propagation import propagation
 from toolkit.steps.push import push
@@ -486,3 +487,50 @@ def test_a_push_that_broke_off_before_its_receipts_gets_them_by_the_next(team, m
     assert {row["target"]: row["members"] for row in rows}[ELIGIBLE] == 40
     assert team.push().told == 0
     assert team.workspace().lake.read("sync_receipts", experiment=KEY).num_rows == len(rows)
+
+
+def test_whom_customerio_does_not_know_is_named_and_told_once_they_are_there(team):
+    team.arms = people(40)
+    team.with_messages()
+    team.arms |= people(3, name="x")
+    done = team.push()
+    strangers = {"x000000", "x000001", "x000002"}
+    assert (done.told, set(done.known.unknown)) == (40, strangers)
+    assert strangers <= team.members(ELIGIBLE)
+    assert "Customer.io does not know 3 keys ('x000000', 'x000001', 'x000002') of 43" in pushed_text(done)
+    assert pushed_record(done)["unknown_to_customerio"] == 3
+    team.box.customerio.create(id="x000001")
+    done = team.push()
+    assert (done.writes, done.told, len(done.known.unknown)) == (0, 1, 2)
+    assert team.attribute("x000001", READY)
+
+
+def test_of_very_many_a_sample_is_asked_for(team, monkeypatch):
+    team.arms = people(400)
+    team.with_messages()
+    team.arms |= people(400, name="x")
+    monkeypatch.setattr(known, "MOST", 500)
+    monkeypatch.setattr(known, "SAMPLE", 100)
+    before = len(team.box.requests)
+    done = team.push()
+    assert (done.known.asked, done.known.among) == (100, 800)
+    assert 25 < len(done.known.unknown) < 75
+    assert done.told == 800 - len(done.known.unknown)
+    assert "of 100 sampled from 800" in pushed_text(done)
+    asked = [each for each in team.box.requests[before:] if each.path == "/v1/customers/attributes"]
+    assert len(asked) == 1
+
+
+def test_where_it_cannot_be_asked_the_push_says_so_and_goes_on(team, monkeypatch):
+    team.arms = people(5)
+    team.with_messages()
+    whole = Team.environment
+    monkeypatch.setattr(
+        Team,
+        "environment",
+        lambda self: {k: v for k, v in whole(self).items() if k != "CUSTOMERIO_APP_API_KEY"},
+    )
+    done = team.push()
+    assert done.told == 5
+    assert "was not asked: CUSTOMERIO_APP_API_KEY" in pushed_text(done)
+    assert pushed_record(done)["unknown_to_customerio"] is None

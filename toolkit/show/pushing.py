@@ -16,6 +16,7 @@ from toolkit.show.table import table_text
 
 if TYPE_CHECKING:
     from toolkit.design.sync import SegmentChange
+    from toolkit.steps.known import Known
     from toolkit.steps.push import Pushed, PushPlan
 
 __all__ = ["plan_record", "plan_text", "pushed_record", "pushed_text"]
@@ -112,6 +113,7 @@ def pushed_text(done: Pushed) -> str:
         f"{segment}: LaunchDarkly does not take {_named(list(who))} ({next(iter(who.values()))}); put aside"
         for segment, who in done.not_taken.items()
     ]
+    lines += _strangers(done.known)
     lines += [f"refused by Customer.io: {customer}: {why}" for customer, why in done.refused[:NAMED]]
     if len(done.refused) > NAMED:
         lines.append(f"… and {len(done.refused) - NAMED:,} more")
@@ -125,6 +127,7 @@ def pushed_record(done: Pushed) -> dict[str, Any]:
         "writes": done.writes,
         "told": done.told,
         "refused_by_customerio": len(done.refused),
+        "unknown_to_customerio": len(done.known.unknown) if done.known and not done.known.not_asked else None,
         "not_taken": {segment: len(who) for segment, who in done.not_taken.items()},
         "versions": dict(done.versions),
         "propagation": [
@@ -160,6 +163,22 @@ def _reasons(segment: str, why: Why) -> list[str]:
 
 def _by_count(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(reasons.items(), key=lambda each: (-each[1], each[0]))
+
+
+def _strangers(known: Known | None) -> list[str]:
+    """Return a line where customers are not known to Customer.io, or could not be asked for."""
+    if known is None:
+        return []
+    if known.not_asked:
+        return [f"whether Customer.io knows these customers was not asked: {known.not_asked}"]
+    if not known.unknown:
+        return []
+    whole = known.asked == known.among
+    asked = f"{known.asked:,}" if whole else f"{known.asked:,} sampled from {known.among:,}"
+    return [
+        f"Customer.io does not know {_named(list(known.unknown))} of {asked}: they see their offer and get no message. "
+        "Check that `identity.key` is the identifier that Customer.io has, or create them there; the next push tries again"
+    ]
 
 
 def _named(keys: list[str]) -> str:

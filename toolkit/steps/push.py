@@ -18,6 +18,7 @@ from toolkit.design.sync import SyncPlan
 from toolkit.errors import Conflict, PushRefused
 from toolkit.lake.memberships import Membership, append_memberships
 from toolkit.steps.apply import Writer
+from toolkit.steps.known import Known, ask_whom_it_knows
 from toolkit.steps.members import Actual, differing, owners_of, read_segments
 from toolkit.steps.messages import Messages, open_track, tell
 from toolkit.steps.plan import PushPlan, changes_of, plan_push, refuse
@@ -45,6 +46,7 @@ class Pushed:
         not_taken: segment → customers whom LaunchDarkly does not take, with its words; they are put aside.
         versions: segment → version read back.
         propagation: how fast the traits got through that began with this push.
+        known: whether Customer.io knows who was to be told something; None where nobody was asked for.
     """
 
     run: str
@@ -54,6 +56,7 @@ class Pushed:
     versions: Mapping[str, int]
     not_taken: Mapping[str, Mapping[str, str]]
     propagation: tuple[Propagation, ...]
+    known: Known | None = None
 
 
 def open_launchdarkly(workspace: Workspace, spec: Spec) -> LaunchDarkly:
@@ -126,9 +129,11 @@ def push(
     append_memberships(workspace.lake, rows, owners, at=at, run=run)
     messages = plan.attributes(experiment, versions)
     say({customer: said for customer, said in messages.withdraw.items() if customer not in withdrawn})
-    say(messages.announce)
+    known = ask_whom_it_knows(workspace, spec, messages.announce)
+    strangers = frozenset(known.unknown if known else ())  # not recorded as told: the next push tries again
+    say({customer: said for customer, said in messages.announce.items() if customer not in strangers})
     through = propagation_of_run(experiment, rows, at=at)
-    return Pushed(run, writer.writes, told, tuple(refused), versions, writer.refused, through)
+    return Pushed(run, writer.writes, told, tuple(refused), versions, writer.refused, through, known)
 
 
 def _carry_out(
