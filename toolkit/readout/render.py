@@ -134,7 +134,7 @@ def _run(notebook: Path, staging: Path, parameters: Mapping[str, Any], kernel: s
             cwd=str(staging),
             progress_bar=False,
             log_output=False,
-            extra_arguments=["--IPKernelApp.log_level=40"],
+            extra_arguments=["--IPKernelApp.log_level=50"],
         )
     except papermill.exceptions.PapermillExecutionError as wrong:
         failure = f"{wrong.ename}: {wrong.evalue}"

@@ -38,7 +38,15 @@ def truths_text(known: Sequence[Any], looks: dict[str, dict[str, Any]], pages: S
         ]
         held = {True: "yes", False: "no", None: "not trusted yet"}[each.covered]
         rows.append(
-            [each.experiment, each.arm, each.metric, shown[0], shown[1], f"{shown[2]} to {shown[3]}", held]
+            [
+                each.experiment,
+                each.arm,
+                each.metric,
+                shown[0],
+                shown[1],
+                f"{shown[2].removesuffix(unit)} to {shown[3]}",
+                held,
+            ]
         )
     header = ["experiment", "arm", "metric", "true lift", "measured", "interval", "holds it"]
     lines.append(table_text(header, rows, right=[3, 4, 5]))
