@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.stats.lifts import Readings
 from toolkit.stats.moments import Moments
+from toolkit.stats.readings import Readings
 from toolkit.stats.standardised import standardised_differences
 
 

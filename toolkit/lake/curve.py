@@ -15,7 +15,7 @@ from toolkit.lake.engine import Engine, micros_of, quoted
 from toolkit.lake.events import Told, among, nets_refunds
 from toolkit.lake.unit import Column, Needs
 from toolkit.stats.curve import ArmLook
-from toolkit.stats.lifts import Cap
+from toolkit.stats.readings import Cap
 
 if TYPE_CHECKING:
     from toolkit.lake.advance import Advanced

@@ -22,7 +22,7 @@ from toolkit.stats.moments import Vector
 
 if TYPE_CHECKING:
     from toolkit.lake.tables import Lake
-    from toolkit.stats.lifts import Readings
+    from toolkit.stats.readings import Readings
 
 __all__ = [
     "AsIfAssigned",

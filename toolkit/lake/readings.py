@@ -16,8 +16,9 @@ from toolkit.lake.engine import Engine
 from toolkit.lake.outcomes import Evidence
 from toolkit.lake.residuals import residual_sums
 from toolkit.lake.unit import Needs
-from toolkit.stats.lifts import Cap, Readings, regressions_of
+from toolkit.stats.covariates import regressions_of
 from toolkit.stats.moments import Moments
+from toolkit.stats.readings import Cap, Readings
 from toolkit.stats.skew import cap_for
 
 __all__ = ["read"]

@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from toolkit.design.metrics import Metric
 from toolkit.stats.distributions import ndtri, t_upper
 from toolkit.stats.estimate import Group, difference
 from toolkit.stats.moments import Moments
+from toolkit.stats.readings import Readings
 
 __all__ = [
     "HOLDOUT_EXPOSED",
@@ -24,6 +26,7 @@ __all__ = [
     "Refused",
     "Uptake",
     "effect_on_exposed",
+    "on_exposed",
     "quotient_interval",
 ]
 
@@ -194,3 +197,32 @@ def _refused(treated: Uptake, control: Uptake) -> str | None:
             "so they do not show what happens without the offer"
         )
     return None
+
+
+def on_exposed(
+    readings: Readings, metric: Metric, arm: str, control: str, alpha: float
+) -> Exposed | Refused | None:
+    """Return the effect on those exposed, where exposures are kept; means only, as measured."""
+    if readings.exposed is None or metric.kind == "ratio":
+        return None
+    (column,) = readings.terms[metric.name]
+    at = readings.columns.index(column)
+    uptakes = []
+    for name in (arm, control):
+        moments, (count, sums) = readings.moments[name], readings.exposed[name]
+        n = moments.n
+        if n < 2:
+            return Refused(f"{name} has too few customers")
+        mean, share = float(moments.mean[at]), count / n
+        products = (sums.get(column, 0.0) - n * mean * share) / (n - 1) / n
+        uptakes.append(
+            Uptake(
+                n,
+                mean,
+                share,
+                float(moments.products[at, at]) / (n - 1) / n,
+                n * share * (1 - share) / (n - 1) / n,
+                products,
+            )
+        )
+    return effect_on_exposed(uptakes[0], uptakes[1], alpha)

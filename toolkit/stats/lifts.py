@@ -4,109 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
 
 from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Metric
-from toolkit.stats.adjust import ArmRegression, fit, outcome_of, usable
+from toolkit.stats.adjust import ArmRegression, outcome_of
 from toolkit.stats.cells import cells_of
-from toolkit.stats.compliance import Exposed, Refused, Uptake, effect_on_exposed
+from toolkit.stats.compliance import on_exposed
+from toolkit.stats.covariates import covariates_of, pairs_of, regressions_of, ways_of
 from toolkit.stats.curve import Schedule
 from toolkit.stats.distributions import ndtri
 from toolkit.stats.estimate import Estimate, Group, Relative, difference, fieller
 from toolkit.stats.moments import Moments
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
+from toolkit.stats.readings import Readings
 from toolkit.stats.results import Block, Correction, Decision, Lift
-from toolkit.stats.skew import FEWEST_ABOVE, FEWEST_CONVERTERS, corrected, corrected_relative, distrust
+from toolkit.stats.skew import corrected, corrected_relative
+from toolkit.stats.trust import judge
 
-__all__ = ["Cap", "Readings", "lifts_of", "regressions_of"]
+__all__ = ["lifts_of"]
 
 POWER = 0.8
 """The smallest detectable effect is found in this share of such experiments."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cap:
-    """A pooled quantile above which a customer counts as that value.
-
-    `covariates` are the metric's look-back columns, capped at the same quantile of their own: column → (capped
-    column, value).
-    """
-
-    quantile: float
-    value: float
-    above: int
-    covariates: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """What the data said, as values.
-
-    Attributes:
-        customers: arm → customers assigned.
-        columns: names of the numbers per customer, in the moments' order.
-        moments: arm → moments of `columns`.
-        active: arm → column → customers for whom it is not zero.
-        terms: metric → its one or two columns.
-        covariates: metric → (name, column) pairs.
-        caps: metric → cap; its capped column is `c_<metric>`.
-        hc2: (block, metric, arm) → the adjusted mean's HC2 variance and third cumulant.
-        breakdowns: (breakdown, level) → arm → moments of `columns`.
-        breakdowns_active: (breakdown, level) → arm → column → customers for whom it is not zero.
-        largest: arm → column of a value → its largest value, and customers above zero.
-        worth: the columns of revenue and orders per customer, where they were asked for.
-        exposed: arm → customers exposed, and per column the sum over them; None where exposures are not kept.
-    """
-
-    customers: Mapping[str, int]
-    columns: Sequence[str]
-    moments: Mapping[str, Moments]
-    active: Mapping[str, Mapping[str, int]]
-    terms: Mapping[str, tuple[str, ...]]
-    covariates: Mapping[str, tuple[tuple[str, str], ...]]
-    caps: Mapping[str, Cap] = field(default_factory=dict)
-    hc2: Mapping[tuple[str, str, str], tuple[float, float]] = field(default_factory=dict)
-    breakdowns: Mapping[tuple[str, str], Mapping[str, Moments]] = field(default_factory=dict)
-    breakdowns_active: Mapping[tuple[str, str], Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
-    largest: Mapping[str, Mapping[str, tuple[float, int]]] = field(default_factory=dict)
-    worth: tuple[str, str] | None = None
-    exposed: Mapping[str, tuple[int, Mapping[str, float]]] | None = None
-
-    def of(self, arm: str, columns: Sequence[str]) -> Moments:
-        """Return the arm's moments of `columns` alone, in their order."""
-        return _select(self.moments[arm], [self.columns.index(name) for name in columns])
-
-
-def regressions_of(
-    experiment: Experiment, readings: Readings
-) -> dict[tuple[str, str, str], tuple[tuple[str, ...], ArmRegression]]:
-    """Return (block, metric, arm) → columns and regression, for the pass that sums HC2 residuals.
-
-    A metric is there with all its arms or not at all.
-    """
-    found: dict[tuple[str, str, str], tuple[tuple[str, ...], ArmRegression]] = {}
-    for metric in experiment.metrics:
-        if not readings.covariates[metric.name]:
-            continue
-        for _, block, terms in _ways(metric, readings):
-            columns, kept, _ = _covariates(experiment, readings, metric, terms)
-            if not kept:
-                continue
-            pooled = _pooled(readings, columns)
-            fits = {}
-            for arm in experiment.arms:
-                moments = readings.of(arm, columns)
-                outcome = outcome_of(moments, len(terms)) if moments.n else None
-                regression = outcome and fit(moments, outcome, kept, pooled.mean[kept])
-                if regression:
-                    fits[block, metric.name, arm] = (columns, regression)
-            if len(fits) == len(experiment.arms):
-                found.update(fits)
-    return found
 
 
 def lifts_of(experiment: Experiment, readings: Readings, schedule: Schedule | None = None) -> list[Lift]:
@@ -215,7 +137,7 @@ def _lift(
     groups_of: dict[str, tuple[Group, Group]] = {}
     notes: list[str] = []
     means: dict[str, float | None] = {arm: None, control: None}
-    for plain, adjusted, columns in _ways(metric, readings):
+    for plain, adjusted, columns in ways_of(metric, readings):
         found = {name: _group(readings, metric, name, columns) for name in names}
         treated, held = found[arm], found[control]
         if plain == "raw":
@@ -249,7 +171,7 @@ def _lift(
             blocks[adjusted] = replace(blocks[adjusted], p_value=p_value)
             notes += said
         elif readings.covariates[metric.name]:
-            _, _, dropped = _covariates(experiment, readings, metric, columns)
+            _, _, dropped = covariates_of(experiment, readings, metric, columns)
             notes.append("not adjusted: " + "; ".join(dropped or ["an arm has too few customers for it"]))
     decision: Decision = next(
         name for name in ("capped_adjusted", "capped", "adjusted", "raw") if name in blocks or name == "raw"
@@ -273,11 +195,11 @@ def _lift(
         notes=tuple(dict.fromkeys(notes)),
         harm=metric.harm,
         margin=metric.margin,
-        exposed=_on_exposed(readings, metric, arm, control, level),
+        exposed=on_exposed(readings, metric, arm, control, level),
     )
     if decision not in groups_of:
         return _Worked(replace(lift, trusted=False), None)
-    judged = _judge(experiment, readings, metric, names, decision, groups_of, converters)
+    judged = judge(experiment, readings, metric, names, decision, groups_of, converters)
     treated, held = groups_of[judged.block]
     if judged.corrected:
         estimate, relative = _interval("skew_corrected", treated, held, level)
@@ -309,119 +231,6 @@ def _interval(block: str, treated: Group, held: Group, alpha: float) -> tuple[Es
     return estimate, Relative(None, None, None) if none else fieller(treated, held, alpha)
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """Which block decides, whether corrected for skewness, and whether it is to be trusted."""
-
-    block: Decision
-    corrected: bool
-    trusted: bool
-    notes: tuple[str, ...]
-
-
-def _judge(
-    experiment: Experiment,
-    readings: Readings,
-    metric: Metric,
-    names: tuple[str, str],
-    planned: Decision,
-    groups: Mapping[str, tuple[Group, Group]],
-    converters: Mapping[str, int],
-) -> _Judged:
-    """Return the block that decides: the planned one, or what of it can be trusted.
-
-    What is asked depends on the numbers' shape over both arms, on covariates and on sizes, hardly on the
-    difference: choosing does not select. Where the planned block is not to be trusted as it stands, a share or a
-    mean is corrected for skewness; where it is the adjustment that cannot be trusted, the unadjusted one decides.
-    """
-    plain: dict[str, Decision] = {"adjusted": "raw", "capped_adjusted": "capped"}
-    first: str | None = None
-    for block in (planned, plain.get(planned, planned)):
-        if block not in groups:
-            continue
-        for mend in (False, True):
-            if mend and (metric.kind == "ratio" or block.startswith("capped")):
-                continue
-            why = _distrust(experiment, readings, metric, names, block, groups[block], converters, mend=mend)
-            if why is None:
-                left = (f"the unadjusted numbers decide: {first}",) if block != planned and first else ()
-                return _Judged(block, mend, trusted=True, notes=left)
-            first = first or why
-    return _Judged(planned, corrected=False, trusted=False, notes=(first,) if first else ())
-
-
-def _distrust(
-    experiment: Experiment,
-    readings: Readings,
-    metric: Metric,
-    names: tuple[str, str],
-    decision: str,
-    groups: tuple[Group, Group],
-    converters: Mapping[str, int],
-    *,
-    mend: bool = False,
-) -> str | None:
-    """Return why the deciding interval is not to be trusted, None where it is; with `mend`, once corrected."""
-    few = {arm: n for arm, n in converters.items() if n < FEWEST_CONVERTERS}
-    if few:
-        said = " and ".join(f"{n} customer{'' if n == 1 else 's'} in {arm}" for arm, n in few.items())
-        return f"rests on {said} who did it; at least {FEWEST_CONVERTERS} are needed to trust it"
-    capped = decision.startswith("capped")
-    cap = readings.caps.get(metric.name)
-    covariates: list[tuple[Group, Group]] = []
-    if decision.endswith("adjusted"):
-        terms = (f"c_{metric.name}",) if capped else readings.terms[metric.name]
-        columns, kept, _ = _covariates(experiment, readings, metric, terms)
-        for place in kept:
-            both = [_mean_of(readings, name, columns[place]) for name in names]
-            covariates.append((both[0], both[1]))
-    return distrust(
-        *groups,
-        [converters[name] for name in names],
-        skew_corrected=capped or mend,
-        bounded=metric.kind == "conversion" or bool(capped and cap and cap.above >= FEWEST_ABOVE),
-        covariates=covariates,
-    )
-
-
-def _on_exposed(
-    readings: Readings, metric: Metric, arm: str, control: str, alpha: float
-) -> Exposed | Refused | None:
-    """Return the effect on those exposed, where exposures are kept; means only, as measured."""
-    if readings.exposed is None or metric.kind == "ratio":
-        return None
-    (column,) = readings.terms[metric.name]
-    at = readings.columns.index(column)
-    uptakes = []
-    for name in (arm, control):
-        moments, (count, sums) = readings.moments[name], readings.exposed[name]
-        n = moments.n
-        if n < 2:
-            return Refused(f"{name} has too few customers")
-        mean, share = float(moments.mean[at]), count / n
-        products = (sums.get(column, 0.0) - n * mean * share) / (n - 1) / n
-        uptakes.append(
-            Uptake(
-                n,
-                mean,
-                share,
-                float(moments.products[at, at]) / (n - 1) / n,
-                n * share * (1 - share) / (n - 1) / n,
-                products,
-            )
-        )
-    return effect_on_exposed(uptakes[0], uptakes[1], alpha)
-
-
-def _ways(metric: Metric, readings: Readings) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return (plain block, adjusted block, outcome columns): as measured, and capped where there is a cap."""
-    terms = readings.terms[metric.name]
-    ways: list[tuple[str, str, tuple[str, ...]]] = [("raw", "adjusted", terms)]
-    if metric.name in readings.caps:
-        ways.append(("capped", "capped_adjusted", (f"c_{metric.name}",)))
-    return ways
-
-
 def _group(readings: Readings, metric: Metric, arm: str, columns: Sequence[str]) -> Group | None:
     moments = readings.of(arm, columns)
     if moments.n < 2:
@@ -439,47 +248,11 @@ def _group(readings: Readings, metric: Metric, arm: str, columns: Sequence[str])
     )
 
 
-def _mean_of(readings: Readings, arm: str, column: str) -> Group:
-    moments = readings.of(arm, (column,))
-    n = moments.n
-    return Group(
-        n, float(moments.mean[0]), float(moments.covariance[0, 0]) / n, float(moments.cubes[0]) / n**3
-    )
-
-
 def _why_not(readings: Readings, arm: str) -> str:
     n = readings.moments[arm].n
     if n < 2:
         return f"{arm} has {n} customer{'' if n == 1 else 's'}: nothing can be computed"
     return f"{arm} has a denominator of zero: there is no ratio"
-
-
-def _pairs(readings: Readings, metric: Metric, terms: Sequence[str]) -> list[tuple[str, str]]:
-    """Return (covariate, column) pairs; a capped outcome is adjusted by its look-back capped likewise."""
-    cap = readings.caps.get(metric.name)
-    capped = cap.covariates if cap and terms[0].startswith("c_") else {}
-    return [
-        (name, capped[column][0] if column in capped else column)
-        for name, column in readings.covariates[metric.name]
-    ]
-
-
-def _covariates(
-    experiment: Experiment, readings: Readings, metric: Metric, terms: Sequence[str]
-) -> tuple[tuple[str, ...], list[int], list[str]]:
-    """Return columns (terms first), the places of usable covariates, and what was left out and why."""
-    pairs = _pairs(readings, metric, terms)
-    columns = (*terms, *(column for _, column in pairs))
-    places = list(range(len(terms), len(columns)))
-    kept = usable(_pooled(readings, columns), places)
-    for arm in experiment.arms:  # what is constant in one arm cannot be adjusted for there
-        kept = [place for place in kept if place in usable(readings.of(arm, columns), kept)]
-    dropped = [
-        f"{name} does not vary, or says no more than the other covariates"
-        for place, (name, _) in zip(places, pairs, strict=True)
-        if place not in kept
-    ]
-    return columns, kept, dropped
 
 
 def _adjusted(
@@ -491,8 +264,8 @@ def _adjusted(
     plain: Block,
 ) -> tuple[Block, list[str]]:
     estimate, relative = interval
-    _, kept, dropped = _covariates(experiment, readings, metric, terms)
-    pairs = _pairs(readings, metric, terms)
+    _, kept, dropped = covariates_of(experiment, readings, metric, terms)
+    pairs = pairs_of(readings, metric, terms)
     names = tuple(dict.fromkeys(pairs[place - len(terms)][0] for place in kept))
     reduction = 1 - (estimate.se / plain.absolute.se) ** 2 if plain.absolute.se else None
     notes = [f"left out of the adjustment: {each}" for each in dropped]
@@ -503,19 +276,6 @@ def _adjusted(
     return Block(
         estimate, relative, estimate.p_value, names, reduction, plain.cap, plain.capped_customers
     ), notes
-
-
-def _pooled(readings: Readings, columns: Sequence[str]) -> Moments:
-    total = Moments.none(len(columns))
-    for arm in readings.moments:
-        total += readings.of(arm, columns)
-    return total
-
-
-def _select(moments: Moments, places: list[int]) -> Moments:
-    return Moments(
-        moments.n, moments.mean[places], moments.products[np.ix_(places, places)], moments.cubes[places]
-    )
 
 
 def _guarded(lift: Lift) -> Lift:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from toolkit.design.experiment import Experiment
 from toolkit.stats.curve import Schedule
 from toolkit.stats.estimate import Group
-from toolkit.stats.lifts import Readings
+from toolkit.stats.readings import Readings
 from toolkit.stats.skew import distrust
 from toolkit.stats.value import Worth, worth_of
 

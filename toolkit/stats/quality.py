@@ -12,8 +12,8 @@ import numpy as np
 
 from toolkit.stats.adjust import usable
 from toolkit.stats.distributions import chi2_sf
-from toolkit.stats.lifts import Readings
 from toolkit.stats.moments import Moments
+from toolkit.stats.readings import Readings
 from toolkit.stats.results import Check, Status
 
 __all__ = [

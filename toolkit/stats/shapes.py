@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from toolkit.design.metrics import Metric
 from toolkit.stats.estimate import Group
-from toolkit.stats.lifts import Readings
 from toolkit.stats.planning import planned_variance
 from toolkit.stats.power import (
     share_explained,
@@ -16,6 +15,7 @@ from toolkit.stats.power import (
     smallest_effect,
     variance_per_customer,
 )
+from toolkit.stats.readings import Readings
 from toolkit.stats.skew import (
     FEWEST_ABOVE,
     GROSS_LIMIT_UNBOUNDED,

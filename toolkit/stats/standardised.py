@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from toolkit.stats.distributions import ndtri
-from toolkit.stats.lifts import Readings
+from toolkit.stats.readings import Readings
 
 __all__ = ["Difference", "standardised_differences"]
 

@@ -10,7 +10,7 @@ from toolkit.design.experiment import Experiment
 from toolkit.lake.engine import Engine
 from toolkit.lake.outcomes import Evidence
 from toolkit.stats.curve import Look, Schedule, Trace, trace_of
-from toolkit.stats.lifts import Readings
+from toolkit.stats.readings import Readings
 
 __all__ = ["Looks", "looks_until", "take_looks"]
 

@@ -12,9 +12,10 @@ from toolkit.lake.outcomes import Evidence, gather, keep_state
 from toolkit.lake.readings import read
 from toolkit.lake.treated import Mixing, mixing_of
 from toolkit.stats import quality
-from toolkit.stats.lifts import Readings, lifts_of
+from toolkit.stats.lifts import lifts_of
 from toolkit.stats.maturity import Maturity
 from toolkit.stats.money import worth_by_arm
+from toolkit.stats.readings import Readings
 from toolkit.stats.results import Check, Measurement
 from toolkit.stats.verdict import verdict_of
 from toolkit.steps.looks import Looks, take_looks

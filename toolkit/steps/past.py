@@ -25,8 +25,8 @@ from toolkit.lake.history import (
 )
 from toolkit.lake.outcomes import Evidence, gather
 from toolkit.lake.readings import read
-from toolkit.stats.lifts import Readings
 from toolkit.stats.moments import Vector
+from toolkit.stats.readings import Readings
 from toolkit.stats.shapes import Shape
 from toolkit.stats.skew import cap_for
 from toolkit.steps.cohort import load_cohort
