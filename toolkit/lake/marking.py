@@ -1,0 +1,96 @@
+"""Events that cannot just be added up: kept ones, new ones, and single ones that a new one repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from toolkit.lake.activity import ORDER, Few, codes_of, kind_of, sign_of
+from toolkit.lake.engine import text, texts
+from toolkit.lake.events import Told, among
+from toolkit.lake.state import Signs
+from toolkit.lake.step import Step
+
+__all__ = ["mark", "without_amount"]
+
+
+def mark(step: Step, told: Told, places: Sequence[str]) -> Signs:
+    """Create `marked`: every event that cannot just be added up, kept or new; return the signs of new events."""
+    con, store, state = step.con, step.store, step.state
+    if step.experiment.events is None:
+        raise AssertionError
+    refund = step.experiment.events.refund.name
+    sign, kind = sign_of(con, step.experiment, told), kind_of(codes_of(step.experiment, told))
+    con.run("CREATE OR REPLACE TEMP TABLE places (of_file VARCHAR, number UINTEGER)")
+    rows = ", ".join(f"({text(step.files[name])}, {at})" for at, name in enumerate(places))
+    con.run(f"INSERT INTO places VALUES {rows}")
+    found = con.con.execute(
+        f"SELECT {sign} AS sign, p.number FROM told_new t JOIN places p ON t.of_file = p.of_file "
+        f"WHERE {among(told.kinds)} AND {told.span} AND ({sign}) IS NOT NULL"
+    ).fetchnumpy()
+    fresh = Signs.sorted_from(np.asarray(found["sign"], np.uint64), np.asarray(found["number"], np.uint32))
+    unique, counts = np.unique(fresh.signs, return_counts=True)
+    before = [(unique[here], at) for here, at in (run.found(unique) for run in store.runs(state))]
+    _numbers(step, "seen_before", [signs for signs, _ in before])
+    _numbers(step, "repeated_new", [unique[counts > 1], *(signs for signs, _ in before)])
+    shown = ", ".join(
+        [f"{sign} AS sign", "id", f"{kind} AS kind", "happened", "event_id", "order_id", *step.values]
+    )
+    others = [name for name in told.kinds if name != refund] if told.refunds else told.kinds
+    single = f"SELECT {shown} FROM {{}} WHERE {among(others)} AND {told.span} AND ({sign}) IN (SELECT sign FROM {{}})"
+    ways = [single.format("told_new", "repeated_new")]
+    if told.refunds:
+        ways.append(f"SELECT {shown} FROM told_new WHERE {among([refund])} AND {told.span}")
+    con.table("marked_new", " UNION ALL ".join(ways))
+    marked = f"read_parquet([{texts(store.path(name) for name in state.marked)}])"
+    known = "(SELECT 0::UBIGINT AS sign WHERE false)"
+    if state.marked:  # a refund alone does not tell whether its order was there
+        known = (
+            f"(SELECT sign FROM {marked} WHERE sign IS NOT NULL{' AND kind <> 1' if told.refunds else ''})"
+        )
+    looked_up = _looked_up(step, before, known)
+    if looked_up:
+        step.see("told_again", f"{step.among([places[at] for at in looked_up])} AND happened < {state.upto}")
+        again = single.format("told_again", "seen_before")
+        con.run(f"INSERT INTO marked_new {again} AND ({sign}) NOT IN {known}")
+    every = (
+        f"SELECT * FROM {marked} UNION ALL SELECT * FROM marked_new"
+        if state.marked
+        else "SELECT * FROM marked_new"
+    )
+    con.view("marked_all", every)
+    con.table("marked", "SELECT * EXCLUDE (sign) FROM marked_all")
+    return fresh
+
+
+def _looked_up(step: Step, found: Sequence[tuple[Any, Any]], known: str) -> list[int]:
+    """Return the places of the files in which events stand that were single until now."""
+    if not any(len(signs) for signs, _ in found):
+        return []
+    rows = step.con.con.execute(f"SELECT sign FROM {known} WHERE sign IN (SELECT sign FROM seen_before)")
+    marked = np.asarray(rows.fetchnumpy()["sign"], dtype=np.uint64)
+    return sorted({int(at) for signs, places in found for at in np.unique(places[~np.isin(signs, marked)])})
+
+
+def _numbers(step: Step, name: str, parts: Sequence[Any]) -> None:
+    step.con.numbers(name, np.unique(np.concatenate([np.zeros(0, np.uint64), *parts])))
+
+
+def without_amount(step: Step, told: Told, order: str, few: Few) -> int:
+    """Return how many orders of assigned customers, each counted once, carry no amount."""
+    con, state = step.con, step.state
+    nothing = "SELECT CAST(NULL AS VARCHAR) AS id WHERE false"
+    if "amount" in step.needs.values:
+        nothing = f"SELECT id FROM told_new WHERE name = {text(order)} AND {told.span} AND v_amount IS NULL"
+    con.table("bare_new", nothing)
+    kept = f"SELECT id FROM read_parquet([{texts(step.store.path(name) for name in state.bare)}]) UNION ALL " * bool(
+        state.bare
+    )  # fmt: skip
+    con.view("bare_all", f"{kept}SELECT id FROM bare_new")
+    if not told.without_amount:
+        return 0
+    every = con.one("SELECT count(*) FROM bare_all b JOIN roster r ON b.id = r.id")[0]
+    again = f"SELECT count(*) FROM few WHERE kind = {ORDER} AND copy > 1 AND v_amount IS NULL"
+    return int(every) - (int(con.one(again)[0]) if few.rows else 0)
