@@ -15,6 +15,8 @@ from toolkit.stats.skew import GROSS_LIMIT, GROSS_LIMIT_UNBOUNDED, NET_LIMIT, ca
 OUT = Path(__file__).parents[2] / "docs" / "calibration.md"
 RUNS = 20_000
 SEED = 7
+FURTHER = range(1001, 1006)
+"""Seeds of further runs of a cell that lies outside the bands."""
 FEWEST = 1000
 """A cell with fewer trusted runs says nothing to within a percent."""
 
@@ -57,14 +59,28 @@ def _alike(runs: int) -> tuple[list[str], list[str]]:
         for split, share in SPLITS.items():
             held = int(customers * share)
             _progress(f"no effect: {shop}, {split}")
-            found = alike(World(held, customers - held, buyers, log_sd), runs, SEED + len(lines))
+            world = World(held, customers - held, buyers, log_sd)
+            found = alike(world, runs, SEED + len(lines))
             for kind in (*KINDS, *SHOWN):
                 each = found[kind]
                 marked = _outside(each, 1 - FALSE[1], 1 - FALSE[0])
-                outside += [f"{shop}, {split}, {kind}"] if marked else []
+                if marked:
+                    _progress(f"once more: {shop}, {split}, {kind}")
+                    outside.append(f"{shop}, {split}, {kind} ({_further(world, kind, runs)})")
                 shown = f"{_percent(1 - each.held)} | {_sides(each)}" if _says(each) else " | |"
                 lines.append(f"| {shop} | {split} | {kind} | {_percent(each.share)} | {shown} |{marked}")
     return lines, outside
+
+
+def _further(world: World, kind: str, runs: int) -> str:
+    """Return what other runs say of a cell outside the bands: chance, or the interval?"""
+    found = [alike(world, runs, seed)[kind] for seed in FURTHER]
+    whole = Result(
+        *(sum(getattr(each, name) for each in found) for name in ("runs", "trusted", "high", "low"))
+    )
+    return (
+        f"in {whole.runs:,} further runs {_percent(1 - whole.held)}: {_sides(whole).replace(' | ', ' and ')}"
+    )
 
 
 def _grid(runs: int) -> tuple[list[str], list[str], list[str]]:
