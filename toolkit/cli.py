@@ -267,7 +267,7 @@ def measure(spec: SpecPath, as_of: AsOf = None, as_json: Json = None) -> None:
 @app.command()
 def readout(spec: SpecPath, as_of: AsOf = None, rebuild: Rebuild = False) -> None:
     """Measure and write the page, the notebook and the record of one experiment."""
-    from toolkit.readout.index import write_index
+    from toolkit.readout.reports import write_index
     from toolkit.steps.readout import readout as run
 
     workspace, read = _open(spec)
@@ -289,7 +289,7 @@ def weekly(
     ] = None,
     base: Annotated[
         str,
-        typer.Option(metavar="URL", help="Where the reports folder can be opened, for the digest's links."),
+        typer.Option(metavar="URL", help="Where the reports can be opened, for the digest's links."),
     ] = "",
 ) -> None:
     """Pull, measure and publish every experiment of a folder, and the index of all."""

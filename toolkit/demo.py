@@ -148,7 +148,7 @@ def ends_of(block: dict[str, Any] | None) -> dict[str, float | None]:
 def run_demo(*, seed: int, weeks: int, progress: Progress) -> str:
     """Run the demo and return what to print: where the reports are, and truth beside measurement."""
     settings, specs = Settings.read(), specs_of_the_demo()
-    home, reports = Path(settings.lift_home) / "demo", settings.lift_reports
+    home, reports = Path(settings.lift_home) / "demo", settings.reports_folder()
     shutil.rmtree(home, ignore_errors=True)
     for spec in specs:
         shutil.rmtree(reports / spec.experiment.key, ignore_errors=True)
@@ -176,7 +176,7 @@ def run_demo(*, seed: int, weeks: int, progress: Progress) -> str:
 def serve(command: Sequence[str], *, seed: int, weeks: int, port: int = 0) -> int:
     """Serve the sandbox; run `command` against it, or wait until interrupted; return an exit status."""
     settings = Settings.read()
-    home, reports = Path(settings.lift_home) / "sandbox", settings.lift_reports
+    home, reports = Path(settings.lift_home) / "sandbox", settings.reports_folder()
     with Sandbox(seed=seed, port=port) as box:
         if weeks:
             shutil.rmtree(home, ignore_errors=True)

@@ -6,11 +6,14 @@ Secrets come from nowhere else: never from an experiment file, never as a notebo
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 
 from toolkit.errors import SettingsError
 
@@ -18,6 +21,25 @@ __all__ = ["Settings"]
 
 APP_URLS = {"us": "https://api.customer.io", "eu": "https://api-eu.customer.io"}
 TRACK_URLS = {"us": "https://track.customer.io", "eu": "https://track-eu.customer.io"}
+STORE_URL = re.compile(r"(?:s3|gs|az)://[A-Za-z0-9][\w.-]*(?:/(?!\.{1,2}(?:/|$))[\w.=+-]+)*/?", re.ASCII)
+"""A bucket or container and a prefix; there is no room for credentials, which error messages would repeat."""
+
+
+def _reports(value: Any) -> Any:
+    """Return a folder as a path, also where it is written as `file:///…`, and a store's URL without a last slash."""
+    if not isinstance(value, str):
+        return value
+    if "://" not in value:
+        return Path(value)
+    if value.startswith("file:///"):
+        return Path(unquote(value.removeprefix("file://")))
+    if STORE_URL.fullmatch(value):
+        return value.rstrip("/")
+    raise PydanticCustomError(
+        "reports",
+        "this is no folder, and no URL such as s3://bucket/prefix, gs://bucket/prefix, az://container/prefix "
+        "or file:///folder; credentials go into variables of their own (docs/recipes/object-store.md)",
+    )
 
 
 class Settings(BaseModel):
@@ -27,8 +49,8 @@ class Settings(BaseModel):
 
     lift_home: str = ".lift"
     """Folder or object-store URL of the lake."""
-    lift_reports: Path = Path("reports")
-    """Folder that readouts are written to."""
+    lift_reports: Annotated[Path | str, BeforeValidator(_reports)] = Path("reports")
+    """Where readouts are written to: a folder's path, or an object store's URL as text."""
     lift_engine: str = Field("duckdb", repr=False)
     """Where `measure` runs its queries: `duckdb`, `local[N]` or `spark://…`, or `postgresql://…`."""
     lift_now: AwareDatetime | None = None
@@ -73,6 +95,18 @@ class Settings(BaseModel):
     def now(self) -> datetime:
         """Return the present as an aware UTC instant."""
         return (self.lift_now or datetime.now(UTC)).astimezone(UTC)
+
+    def reports_folder(self) -> Path:
+        """Return the folder that readouts are written to, for what can only write to a folder.
+
+        Raises:
+            SettingsError: it is an object store.
+        """
+        if isinstance(self.lift_reports, str):
+            raise SettingsError(
+                f"LIFT_REPORTS is {self.lift_reports}: this writes to a folder only; set it to one"
+            )
+        return self.lift_reports
 
     def app_url(self) -> str:
         """Return where Customer.io's App API is."""

@@ -42,11 +42,13 @@ def publish(
     notebook: Path = NOTEBOOK,
     kernel: str = "python3",
     parameters: Mapping[str, Any] | None = None,
+    shown_as: str | None = None,
 ) -> Path:
     """Write `reports/<key>/<as_of>/{readout.json, readout.csv, readout.ipynb, index.html}` and return the page's path.
 
     Everything is made beside its place and then moved there whole: nobody sees half a report. A failed cell
-    leaves what was published before as it was.
+    leaves what was published before as it was. `shown_as` is what a message calls `reports`, where that is only
+    a stage for what is published elsewhere.
 
     Raises:
         ReadoutFailed: a cell failed; the notebook is kept for a look, and the message says where.
@@ -71,9 +73,11 @@ def publish(
             shutil.rmtree(kept, ignore_errors=True)
             staging.chmod(0o755)
             staging.rename(kept)
+            place = Path(home.name, kept.name, "readout.ipynb")
+            seen = f"{shown_as}/{place.as_posix()}" if shown_as else reports / place
             raise ReadoutFailed(
                 f"{record['experiment']}: the notebook failed, nothing was published: {executed} "
-                f"(kept in {reports / home.name / kept.name / 'readout.ipynb'})"
+                f"(kept in {seen})"
             )
         sections = [Markup(html) for html in executed]  # noqa: S704 (escaped where it was made)
         title = f"{record['design']['name']}, {record['as_of']}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["outcomes_text", "truths_text"]
 
 
-def outcomes_text(outcomes: Sequence[Outcome], reports: Path) -> str:
+def outcomes_text(outcomes: Sequence[Outcome], reports: Path | str) -> str:
     """Return one line per experiment of a weekly run, and where the index is."""
     lines = []
     for each in outcomes:
@@ -23,7 +23,8 @@ def outcomes_text(outcomes: Sequence[Outcome], reports: Path) -> str:
             lines.append(f"{each.spec}: {verdict['status']}: {verdict['text']}")
         if each.error:
             lines.append(f"{each.spec}: failed: {each.error}")
-    return "\n".join([*lines, f"index: {reports / 'index.html'}"])
+    index = f"{reports}/index.html" if isinstance(reports, str) else reports / "index.html"
+    return "\n".join([*lines, f"index: {index}"])
 
 
 def truths_text(known: Sequence[Any], looks: dict[str, dict[str, Any]], pages: Sequence[Path]) -> str:

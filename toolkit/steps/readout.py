@@ -14,7 +14,7 @@ from toolkit.errors import DataError, NotEnoughData, SpecError
 from toolkit.lake.tables import Lake
 from toolkit.readout.previous import extract
 from toolkit.readout.record import as_json, record_of
-from toolkit.readout.render import publish
+from toolkit.readout.reports import publish, reach
 from toolkit.stats.maturity import restated
 from toolkit.steps.measure import measure
 from toolkit.steps.propagation import propagation
@@ -46,14 +46,15 @@ def record(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> di
 
 def readout(
     workspace: Workspace, spec: Spec, *, as_of: date | None = None, rebuild: bool = False
-) -> tuple[dict[str, Any], Path]:
-    """Measure, keep the record in the lake, and publish its page; return the record and the page's path.
+) -> tuple[dict[str, Any], Path | str]:
+    """Measure, keep the record in the lake, and publish its page; return the record and the page's path or URL.
 
     With `rebuild` the record is the one kept for that date, after it was found again in what was read then.
 
     Raises:
         ToolkitError: as `measure` does, or because a cell of the notebook failed; nothing is published then.
     """
+    reach(workspace.reports)
     if rebuild:
         found = rebuilt(workspace, spec, as_of=as_of)
         return found, publish(found, workspace.reports)

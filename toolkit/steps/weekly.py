@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.errors import SpecError, StorageError, ToolkitError
 from toolkit.readout.digest import Entry, digest_of
-from toolkit.readout.index import write_index
+from toolkit.readout.reports import reach, write_index
 from toolkit.steps.pull import pull
 from toolkit.steps.readout import kept, readout
 from toolkit.steps.workspace import Spec, Workspace
@@ -25,7 +25,7 @@ class Outcome:
 
     Attributes:
         spec: the experiment file.
-        page: None where nothing was published.
+        page: its path or URL; None where nothing was published.
         record: the readout; None where there is none.
         before: the readout kept last before this one, whatever its date up to this one's.
         error: why there is no page, or no fresh data.
@@ -33,7 +33,7 @@ class Outcome:
     """
 
     spec: str
-    page: Path | None
+    page: Path | str | None
     record: dict[str, Any] | None
     before: dict[str, Any] | None
     error: str | None
@@ -54,10 +54,13 @@ def weekly(
 
     Raises:
         SpecError: there is no experiment file in the folder.
+        SettingsError, StorageError: the reports are in an object store, and it cannot be reached; or their index
+            cannot be written.
     """
     paths = sorted({*Path(folder).glob("*.yml"), *Path(folder).glob("*.yaml")})
     if not paths:
         raise SpecError(f"{folder}: no experiment files (*.yml) here")
+    reach(workspace.reports)
     outcomes = []
     for at, path in enumerate(paths):
         if progress:
@@ -70,8 +73,12 @@ def weekly(
     return outcomes
 
 
-def write_digest(outcomes: Sequence[Outcome], target: str | Path, reports: Path, *, base: str = "") -> None:
-    """Write the run's digest to `target`, whole or not at all.
+def write_digest(
+    outcomes: Sequence[Outcome], target: str | Path, reports: Path | str, *, base: str = ""
+) -> None:
+    """Write the run's digest to `target`, a local file, whole or not at all.
+
+    Links begin with `base`, without it with the object store's URL, and are relative where `reports` is a folder.
 
     Raises:
         StorageError: it cannot be written.
@@ -81,13 +88,16 @@ def write_digest(outcomes: Sequence[Outcome], target: str | Path, reports: Path,
             each.spec,
             each.record,
             each.before,
-            each.page.relative_to(reports).as_posix() if each.page else None,
+            f"{each.record['experiment']}/{each.record['as_of']}/index.html"
+            if each.page and each.record
+            else None,
             each.error,
         )
         for each in outcomes
     ]
     newest = max((each.record["as_of"] for each in outcomes if each.record), default="")
-    said = digest_of(entries, as_of=newest or "this date", base=base)
+    store = reports if isinstance(reports, str) else ""
+    said = digest_of(entries, as_of=newest or "this date", base=base or store)
     path = Path(target)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -1,4 +1,4 @@
-"""Where work happens: the lake, the reports folder, the present, and what the environment says."""
+"""Where work happens: the lake, the reports, the present, and what the environment says."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class Workspace:
         return cls(settings, Lake(settings.lift_home))
 
     @property
-    def reports(self) -> Path:
-        """Return the folder that readouts are written to."""
+    def reports(self) -> Path | str:
+        """Return where readouts are written to: a folder's path, or an object store's URL as text."""
         return self.settings.lift_reports
 
     def now(self) -> datetime:
