@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["append_query"]
 
-WRITTEN = {"assignments": "COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, PARQUET_VERSION v2", "people": "COMPRESSION zstd"}
+WRITTEN = {
+    "assignments": "COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, PARQUET_VERSION v2",
+    "people": "COMPRESSION zstd",
+}
 """How files are written. Identifiers never repeat, and packing them costs more than it saves."""
 PLAIN_WRITER = 2
 """Up to this writer version, Delta's protocol asks for nothing but the file and its line in the log."""
