@@ -261,7 +261,8 @@ def evaluations(box, path):
 def test_whom_messages_reached_and_who_saw_the_offer_meet_the_ledger(box, tmp_path):
     """The simulated shop's own record of messages and of flags served, read as the vendors tell it."""
     (tmp_path / "spool").mkdir()
-    spec = spec_with(tmp_path, deliveries=f"{{campaigns: [{WINBACK.campaign}]}}", exposures="{path: spool}")
+    spec = spec_with(tmp_path, exposures="{path: spool}")
+    assert list(spec.experiment.deliveries.campaigns) == [WINBACK.campaign]
     workspace = lived(box, tmp_path, spec)
     evaluations(box, tmp_path / "spool" / "evaluation_events.parquet")
     done = pull(workspace, spec)
@@ -285,7 +286,8 @@ def test_whom_messages_reached_and_who_saw_the_offer_meet_the_ledger(box, tmp_pa
 
 def test_an_interrupted_pull_of_messages_goes_on_where_it_was(box, tmp_path):
     key = "cart-free-shipping"  # enrols, and messages, every week anew
-    spec = spec_with(tmp_path, key, deliveries=f"{{campaigns: [{PROGRAMS[key].campaign}]}}")
+    spec = spec_with(tmp_path, key)
+    assert list(spec.experiment.deliveries.campaigns) == [PROGRAMS[key].campaign]
     lived(box, tmp_path, spec)
     workspace = lived(box, tmp_path, spec)
 
