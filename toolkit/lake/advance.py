@@ -167,7 +167,7 @@ def _take(step: Step, spec: str, through: datetime | None, version: int) -> Adva
         return None
     late = [name for name, latest in state.events.items() if latest >= state.upto]
     step.see("told_new", f"({step.among(fresh)}) OR ({step.among(late)} AND happened >= {state.upto})")
-    by_name = step.profile(state)
+    by_name = step.profile()
     order, upto = experiment.events.order.name, micros_of(step.as_of_end)
     told = told_of(
         experiment,

@@ -34,8 +34,8 @@ def residual_sums(
         return {}
     blocks = list(dict.fromkeys(key[:2] for key in fits))
     shapes = {block: next(fits[key] for key in fits if key[:2] == block) for block in blocks}
-    designs: dict[tuple[object, ...], int] = {}
-    design_of: dict[tuple[str, str], int] = {}
+    designs: dict[str, int] = {}
+    design_of: list[int] = []
     names: list[str] = []
     values: list[list[float]] = [[at] for at in range(len(arms))]
     layers: tuple[list[str], list[str], list[str]] = ([], [], [])
@@ -43,15 +43,15 @@ def residual_sums(
         columns, shape = shapes[block]
         covariates = [columns[each] for each in shape.covariates]
         own = [_design_parameters(fits[*block, arm][1]) for arm in arms]
-        design = designs.setdefault((tuple(covariates), str(own)), len(designs))
-        if design not in design_of.values():
+        design = designs.setdefault(repr((covariates, own)), len(designs))
+        if design not in design_of:
             said, texts_of = _design(f"x{design}", covariates)
             names += said
             for layer, each in zip(layers, texts_of, strict=True):
                 layer.append(each)
             for given, more in zip(values, own, strict=True):
                 given.extend(more)
-        design_of[block] = design
+        design_of.append(design)
         said, line = _residual(f"r{place}", f"x{design}", columns, shape)
         names += said
         layers[1].append(line)
@@ -63,7 +63,7 @@ def residual_sums(
         inner = f"SELECT *, {', '.join(layer)} FROM ({inner})"
     shown = ", ".join(
         f"sum(r{place}e * r{place}e * x{design}q), sum(r{place}e * r{place}e * r{place}e * x{design}c)"
-        for place, design in enumerate(design_of.values())
+        for place, design in enumerate(design_of)
     )
     by_arm = {row[0]: row[1:] for row in con.rows(f"SELECT arm, {shown} FROM ({inner}) GROUP BY arm")}
     out = {}

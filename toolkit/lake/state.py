@@ -158,11 +158,12 @@ class Store:
         while files and self._size(files[-1]) < 2 * size:
             small.append(files.pop())
             size += self._size(small[-1])
-        if len(small) > 1:
-            paths = texts(self.path(name) for name in small)
-            small, done = [self.copy(con, f"SELECT * FROM read_parquet([{paths}])", what)], small[:1]
-            self.drop(done)
-        return [*files, *small]
+        if len(small) == 1:
+            return [*files, *small]
+        paths = texts(self.path(name) for name in small)
+        merged = self.copy(con, f"SELECT * FROM read_parquet([{paths}])", what)
+        self.drop(small[:1])
+        return [*files, merged]
 
     def _size(self, name: str) -> int:
         return (self.folder / name).stat().st_size

@@ -77,7 +77,7 @@ class Step:
         ]
         return bool(rows)
 
-    def profile(self, state: State) -> dict[str, tuple[Any, ...]]:
+    def profile(self) -> dict[str, tuple[Any, ...]]:
         """Return the profile of all events by name: that which is kept, and that of the new ones."""
         currency, missing = "nullif(upper(currency), '')", "0"
         if "amount" in self.needs.values:
@@ -90,7 +90,7 @@ class Step:
             )
             if row[0]
         }
-        for name, kept in state.by_name.items():
+        for name, kept in self.state.by_name.items():
             row = found.setdefault(name, [0, kept[1], None, None, 0])
             row[0] += kept[0]
             row[1] = max(row[1], kept[1])

@@ -220,11 +220,8 @@ class Lake:
         files = self.files(table, **equal)
         if not files:
             return schema_of(table).empty_table().select(names)
-        wanted = " AND ".join(f"{quoted(name)} = {text(value)}" for name, value in equal.items()) or "true"
         with connect() as con:
-            there = con.columns(parquet(files))
-            shown = ", ".join(quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in names)
-            return con.stream(f"SELECT {shown} FROM {parquet(files)} WHERE {wanted}").read_all()
+            return con.stream(_query(con, files, {name: quoted(name) for name in names}, equal)).read_all()
 
     def records(
         self, table: str, columns: list[str] | None = None, *, con: Engine | None = None, **equal: str
@@ -238,18 +235,9 @@ class Lake:
         files = self.files(table, **equal)
         if not files:
             return []
-        wanted = " AND ".join(f"{quoted(name)} = {text(value)}" for name, value in equal.items()) or "true"
+        shown = {name: micros(quoted(name)) if kinds[name] == "instant" else quoted(name) for name in names}
         with nullcontext(con) if con and con.dialect == "duckdb" else connect() as reader:
-            there = reader.columns(parquet(files))
-            shown = [
-                "NULL"
-                if name not in there
-                else micros(quoted(name))
-                if kinds[name] == "instant"
-                else quoted(name)
-                for name in names
-            ]
-            rows = reader.rows(f"SELECT {', '.join(shown)} FROM {parquet(files)} WHERE {wanted}")
+            rows = reader.rows(_query(reader, files, shown, equal))
         return [
             {
                 name: at_micros(each) if kinds[name] == "instant" else each
@@ -328,3 +316,16 @@ class Lake:
             return None
         except (DeltaError, OSError) as refused:
             raise StorageError(f"{uri}: cannot be read: {refused}") from None
+
+
+def _query(con: Engine, files: list[str], shown: Mapping[str, str], equal: Mapping[str, str]) -> str:
+    """Return the query of the rows of `files` whose columns equal the texts given.
+
+    `shown` is column → its expression; a column that the files do not have is NULL.
+    """
+    there = con.columns(parquet(files))
+    columns = ", ".join(
+        f"{each if name in there else 'NULL'} AS {quoted(name)}" for name, each in shown.items()
+    )
+    wanted = " AND ".join(f"{quoted(name)} = {text(value)}" for name, value in equal.items()) or "true"
+    return f"SELECT {columns} FROM {parquet(files)} WHERE {wanted}"

@@ -140,8 +140,8 @@ def _universal(workspace: Workspace, experiment: Experiment) -> frozenset[str]:
     held = experiment.cohort.universal_holdout if experiment.cohort else None
     if held is None:
         return frozenset()
-    rows = workspace.lake.read("assignments", ["id", "arm"], experiment=held.key)
-    return frozenset(row["id"] for row in rows.to_pylist() if row["arm"] == "holdout")
+    rows = workspace.lake.records("assignments", ["id", "arm"], experiment=held.key)
+    return frozenset(row["id"] for row in rows if row["arm"] == "holdout")
 
 
 def _protection(workspace: Workspace, spec: Spec, treated: AbstractSet[str]) -> dict[str, Any]:
