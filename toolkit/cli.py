@@ -6,6 +6,7 @@ import os
 import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices here are small; idle threads only spin
+os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")  # looking for huge pages takes longer than they save
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for some reads every package's metadata
 
 from collections.abc import Callable, Iterator

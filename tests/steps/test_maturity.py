@@ -10,6 +10,7 @@ import pytest
 
 from tests.example import FILES, OnFiles
 from tests.steps.pulled_world import Pulled
+from toolkit.lake import lateness
 from toolkit.lake.tables import Lake
 from toolkit.readout.record import record_of
 from toolkit.settings import Settings
@@ -117,3 +118,63 @@ def test_months_later_everything_is_settled(tmp_path):
     _, found = look(case, date(2026, 6, 2))
     assert found.maturity.settled > 0.995 > early.maturity.settled
     assert found.verdict.status != "provisional"
+
+
+def mixed(folder, n=40_000):
+    """Return a case like `with_refunds` in which strangers order too, and half the customers are assigned late."""
+    case, _ = with_refunds(folder, role="primary", n=n)
+    rng = np.random.default_rng(6)
+    late = pd.Timestamp("2026-01-15T00:00:00Z")
+    case.assignments.loc[1::2, "assigned_at"] = late
+    whose = {f"o{k}": f"{'s' if rng.random() < 0.4 else 'c'}{k % 80}" for k in range(n)}
+    case.events["id"] = case.events["order_id"].map(whose)
+    return case
+
+
+@pytest.mark.parametrize("first", ["2026-01-01", "2025-10-01"])
+def test_counting_all_orders_by_age_and_who_is_ours_apart_comes_to_the_same(tmp_path, monkeypatch, first):
+    case = mixed(tmp_path, n=4000)
+    case.assignments.loc[0, "assigned_at"] = pd.Timestamp(f"{first}T00:00:00Z")
+    case.spec = case.spec.replace("start: 2026-01-01", f"start: {first}")
+    _, exact = look(case)
+    for name, value in (("SAMPLED", 0), ("SAMPLE", 1), ("ENOUGH", 1)):
+        monkeypatch.setattr(lateness, name, value)
+    _, found = look(case)
+    assert found.maturity.settled == pytest.approx(exact.maturity.settled, rel=1e-9)
+    assert found.maturity.settled < 0.99
+
+
+@pytest.mark.parametrize(("order", "within"), [("by time", 0.006), ("by customer", 0.02), ("any", 0.008)])
+def test_a_sample_of_very_many_orders_tells_the_same_however_the_file_is_sorted(
+    tmp_path, monkeypatch, order, within
+):  # three standard deviations of it; of 80 customers few are in each block
+    case = mixed(tmp_path)
+    if order == "by time":
+        case.events = case.events.sort_values("timestamp")
+    elif order == "by customer":
+        case.events = case.events.sort_values(["id", "timestamp"])
+    else:
+        case.events = case.events.sample(frac=1, random_state=1)
+    _, exact = look(case)
+    for name, value in (("SAMPLED", 1000), ("SAMPLE", 8), ("ENOUGH", 50)):
+        monkeypatch.setattr(lateness, name, value)
+    _, found = look(case)
+    assert found.maturity.settled != exact.maturity.settled
+    assert found.maturity.settled == pytest.approx(exact.maturity.settled, abs=within)
+
+
+def test_a_sample_of_a_lake_of_many_pulls_tells_how_much_has_arrived(tmp_path, monkeypatch):
+    world = Pulled(tmp_path, every=1, late=0.6)
+    exact = world.found().maturity
+    for name, value in (("SAMPLED", 100), ("SAMPLE", 4)):
+        monkeypatch.setattr(lateness, name, value)
+    found = world.found().maturity
+    assert found.arrived == pytest.approx(exact.arrived, abs=0.004)
+
+
+def test_ages_of_which_a_sample_holds_few_share_what_older_ones_say(monkeypatch):
+    monkeypatch.setattr(lateness, "ENOUGH", 10)
+    sampled = np.array([[1, 1, 5], [2, 0, 0], [9, 3, 30], [20, 10, 100], [3, 3, 30]], dtype=float)
+    pooled = lateness._pooled(sampled)
+    assert pooled.tolist() == [[12, 4, 35]] * 3 + [[23, 13, 130]] * 2
+    assert lateness._pooled(sampled[:1]).tolist() == [[1, 1, 5]]

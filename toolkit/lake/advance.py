@@ -18,7 +18,7 @@ import duckdb
 from toolkit.design.experiment import Experiment
 from toolkit.lake.activity import Activity, Few, look_into_marked, settle_activity
 from toolkit.lake.engine import Engine, micros_of
-from toolkit.lake.events import Told, events_of_lake, told_of
+from toolkit.lake.events import Told, events_of_lake, told_of, with_lines
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.marking import mark, without_amount
 from toolkit.lake.sources import FileTable
@@ -179,6 +179,7 @@ def _take(step: Step, spec: str, through: datetime | None, version: int) -> Adva
         version,
         None,
     )  # fmt: skip
+    told = with_lines(con, told, step.table, step.shown, step.where)
     if len(told.currencies) > 1 or sum(row[0] for row in by_name.values()) > STATE_UPTO:
         return None
     step.count(told)

@@ -177,7 +177,7 @@ class Engine:
             )
             found = self.one(f"SELECT (SELECT count(*) FROM {name}), count(sign) FROM ({keys})")
             return int(found[0]), int(found[1])
-        signs = self._numbers(f"SELECT sign FROM ({keys}) WHERE sign IS NOT NULL")
+        signs = self._numbers(f"SELECT sign FROM ({keys}) WHERE sign IS NOT NULL", at_most=at_most)
         repeats, count = _repeats(signs), len(signs)
         del signs
         self.numbers(name, repeats)
@@ -192,23 +192,25 @@ class Engine:
         self.table(name, "SELECT sign FROM numbers_given")
         self.con.unregister("numbers_given")
 
-    def _numbers(self, query: str) -> Any:
-        """Return the one column of a query as an array of UBIGINT."""
+    def _numbers(self, query: str, *, at_most: int) -> Any:
+        """Return the one column of a query, of at most `at_most` rows, as an array of UBIGINT.
+
+        Copied as it comes: what the engine held it in, it has again for what comes next.
+        """
         from arro3.core import RecordBatchReader
 
         loading = Thread(target=import_module, args=("numpy",))  # while the engine works, Python has time
         loading.start()
-        batches = list(RecordBatchReader.from_arrow(self.con.sql(query)))
+        self.run("SET streaming_buffer_size = '64MB'")
+        batches = RecordBatchReader.from_arrow(self.con.sql(query))
         loading.join()
         import numpy as np
 
-        numbers = np.empty(sum(batch.num_rows for batch in batches), dtype=np.uint64)
-        at = len(numbers)
-        while batches:  # each is let go of once it is copied
-            batch = batches.pop()
-            numbers[at - batch.num_rows : at] = np.asarray(batch.column(0))
-            at -= batch.num_rows
-        return numbers
+        numbers, at = np.empty(at_most, dtype=np.uint64), 0
+        for batch in batches:
+            numbers[at : at + batch.num_rows] = np.asarray(batch.column(0))
+            at += batch.num_rows
+        return numbers[:at]
 
 
 def connect(address: str = "duckdb") -> Engine:
@@ -275,15 +277,23 @@ def parquet(files: Sequence[str]) -> str:
 def _repeats(signs: Any) -> Any:
     """Return the distinct values that stand more than once in `signs`, which is sorted in place.
 
-    In two halves, each sorted by a thread of its own: numpy lets go of the interpreter.
+    In two halves, one of the lower values and one of the higher, each in a thread of its own: numpy lets go of
+    the interpreter.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
 
+    if len(signs) < 2:
+        return signs[:0]
     half = len(signs) // 2
     signs.partition(half)
+
+    def again(part: Any) -> Any:
+        part.sort()
+        return part[1:][part[1:] == part[:-1]]
+
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda part: part.sort(), (signs[:half], signs[half:])))
-    again = signs[1:] == signs[:-1]
-    return np.unique(signs[1:][again]) if again.any() else signs[:0]
+        low, high = pool.map(again, (signs[:half], signs[half:]))
+    both = signs[half : half + 1] if signs[half - 1] == signs[half] else signs[:0]
+    return np.unique(np.concatenate([low, both, high]))

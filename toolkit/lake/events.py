@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
 
-__all__ = ["Told", "events_of_lake", "one_currency", "open_events", "span_of", "told_of"]
+__all__ = ["Told", "events_of_lake", "one_currency", "open_events", "span_of", "told_of", "with_lines"]
 
 MANY = 2_000_000
 """From so many events on, a query per question is faster than one for all."""
@@ -41,6 +41,9 @@ class Told:
         absent: metric events of which there is none at all.
         version: the lake's version read, None for files.
         unsettled: the table whose rows are yet to be looked into, should a sum not come out as a number.
+        numbered: what stands before and after a condition on `file_row_number` in the query of those rows of `told` for
+            which it holds; None where rows have no numbers.
+        files: how many files they stand in.
     """
 
     span: str
@@ -54,6 +57,8 @@ class Told:
     absent: tuple[str, ...]
     version: int | None
     unsettled: FileTable | None = None
+    numbered: tuple[str, str] | None = None
+    files: int = 1
 
     def between(self, since: int | None, until: int | None) -> str:
         """Return the condition that an event in the span happened from `since` until before `until` (microseconds).
@@ -98,7 +103,21 @@ def open_events(
     order, amounts = experiment.events.order.name, "amount" in needs.values
     by_name = _profile(con, table, shown, span, order, amounts=amounts, where=where)
     unsettled = table if table.doubts else None
-    return told_of(experiment, spec, needs, by_name, span, through, version, unsettled)
+    told = told_of(experiment, spec, needs, by_name, span, through, version, unsettled)
+    return with_lines(con, told, table, shown, where)
+
+
+def with_lines(con: Engine, told: Told, table: FileTable, shown: Sequence[str], where: str) -> Told:
+    """Return `told` with the query of its rows by their numbers, where the engine and the files have them."""
+    numbered = table.numbered_by_file if con.dialect == "duckdb" else None
+    if numbered is None:
+        return told
+    own = f" AND ({where.removeprefix(' WHERE ')})" if where else ""
+    return replace(
+        told,
+        numbered=(f"SELECT {', '.join(shown)} FROM {numbered} WHERE ", own),
+        files=1 + table.sql.count("', '"),
+    )
 
 
 def told_of(
@@ -168,17 +187,20 @@ def _profile(
         )  # fmt: skip
         return {str(row[0]): row[1:] for row in found if row[0]}
     table.settle_empty()
-    rows = con.rows(
-        f"SELECT name, currency, max(happened), count(*) FILTER (WHERE {span}) FROM told GROUP BY name, currency"
-    )
     latest: dict[str, int] = {}
     counts: dict[str, int] = {}
-    for name, _, at, inside in rows:
-        latest[name] = max(at, latest.get(name, at))
-        counts[name] = counts.get(name, 0) + inside
-    named = sorted({str(each[1]).upper() for each in rows if each[0] == order and each[1] and each[3]})
-    currencies = (named[0], named[-1]) if named else (None, None)
+    for name, at, inside in con.rows(
+        f"SELECT name, max(happened), count(*) FILTER (WHERE {span}) FROM told GROUP BY name"
+    ):
+        latest[name], counts[name] = at, inside
     orders = f"FROM told WHERE {among([order])} AND {span}"
+    named = sorted({str(each).upper() for (each,) in con.rows("SELECT DISTINCT currency FROM told") if each})
+    if len(named) > 1:  # of any event; one column by itself is looked through much faster
+        own = con.rows(f"SELECT DISTINCT upper(currency) {orders} AND currency <> ''")
+        named = sorted(str(each) for (each,) in own)
+    elif named and not con.rows(f"SELECT 1 {orders} AND currency <> '' LIMIT 1"):
+        named = []
+    currencies = (named[0], named[-1]) if named else (None, None)
     without = con.one(f"SELECT count(*) {orders} AND v_amount IS NULL")[0] if amounts else 0
     return {
         str(name): (counts.get(name, 0), at, *(currencies if name == order else (None, None)), without)

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.activity import ORDER, REFUND
+from toolkit.lake.activity import MICROSECOND, ORDER, REFUND
 from toolkit.lake.engine import Engine, instant, micros_of, text
 from toolkit.lake.events import Told, among, nets_refunds
 from toolkit.lake.ledger import Ledger
@@ -29,6 +29,10 @@ PULLS = 3
 """With fewer pulls there is no telling which orders a pull should have brought and did not."""
 SAMPLED = 1_000_000
 SAMPLE = 32
+"""Of more orders than `SAMPLED`, one in so many is looked at."""
+BLOCKS = 128
+ENOUGH = 300
+"""Fewer sampled orders of an age say too little by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,22 +170,6 @@ def _refunds(con: Engine, edges: Sequence[float], end: int) -> Refunds | None:
     return Refunds(np.minimum(lags, ages), ages, rows[:, 2], np.maximum(rows[:, 3], 0.0))
 
 
-def _counts(con: Engine, told: Told, name: str, spans: Sequence[tuple[int | None, int | None]]) -> list[int]:
-    """Return how many events of a name happened in each of some spans (microseconds).
-
-    Of the lake's many files each question opens few; one file is looked through once.
-    """
-    asked = [told.between(*span) for span in spans]
-    if told.version is not None:
-        return [
-            int(con.one(f"SELECT count(*) FROM told WHERE {among([name])} AND {each}")[0]) for each in asked
-        ]
-    sums = ", ".join(f"sum(CASE WHEN {each} THEN 1 ELSE 0 END)" for each in asked)
-    return [
-        int(each or 0) for each in con.one(f"SELECT {sums} FROM told WHERE {among([name])} AND {told.span}")
-    ]
-
-
 def _orders(
     con: Engine,
     experiment: Experiment,
@@ -193,35 +181,172 @@ def _orders(
 ) -> Orders | None:
     """Return assigned customers' orders since their assignment, by age.
 
-    Among very many orders a sample of customers tells how many are by assigned ones, and their ages. Orders
-    beyond the horizon are counted, and taken to be by assigned customers, and worth, as much as recent ones.
+    Among very many orders a sample tells how many are by assigned customers. Orders beyond the horizon are
+    counted, and taken to be by assigned customers, and worth, as much as recent ones.
     """
     if experiment.events is None:
         return None
     name = experiment.events.order.name
-    horizon = end - HORIZON // timedelta(microseconds=1)
-    since = max(first, horizon)
-    many = told.in_span.get(name, 0) > SAMPLED
-    sampled = f"{con.sign('id')} % {SAMPLE} = 0" if many else "true"
-    amount = "sum(CAST(v_amount AS DOUBLE))" if "amount" in needs.values else "count(*)"
-    age = _bucket(f"{end} - happened", edges)
-    found = con.rows(
-        f"SELECT age, count(*), {amount} FROM (SELECT {age} AS age, e.* FROM (SELECT * FROM told "
-        f"WHERE {among([name])} AND {told.between(since, end)} AND {sampled}) e "
-        f"JOIN (SELECT id, assigned FROM roster WHERE {sampled}) r ON e.id = r.id WHERE e.happened >= r.assigned) GROUP BY age"
-    )
-    rows = np.array([[age, n, amount or 0.0] for age, n, amount in found], dtype=float).reshape(-1, 3)
-    rows[:, 1:] *= SAMPLE if many else 1
+    horizon = end - HORIZON // MICROSECOND
+    since, older = max(first, horizon), None
+    if told.in_span.get(name, 0) <= SAMPLED:
+        rows = _ours(con, experiment, needs, told, edges, since, end)
+    elif told.numbered:
+        every, older = _by_age(con, told, name, edges, first, since, end)
+        rows = _ours_by_share(con, experiment, needs, told, edges, every, since, end)
+    else:
+        rows = _ours(
+            con, experiment, needs, told, edges, since, end, sampled=f"{con.sign('id')} % {SAMPLE} = 0"
+        )
+        rows[:, 1:] *= SAMPLE
     bounds = np.asarray([*edges, edges[-1]], dtype=float)
     places = rows[:, 0].astype(int)
     ages, counts, amounts = (bounds[places] + bounds[places + 1]) / 2, rows[:, 1], np.maximum(rows[:, 2], 0.0)
     if first < horizon:
-        before, recent, beyond = _counts(con, told, name, ((None, first), (since, end), (end, None)))
-        ours = counts.sum() / recent if recent else 1.0
-        older = ours * (told.in_span.get(name, 0) - before - recent - beyond)
+        if older is None:
+            recent, older = _recent_and_older(con, told, name, first, since, end)
+        else:
+            recent = every.sum()
+        beyond = counts.sum() / recent * older if recent else older
         worth = (
             amounts.sum() / counts.sum() if counts.sum() else 1.0
         )  # of no order now, amounts do not matter
-        ages, counts = np.r_[ages, float(edges[-1])], np.r_[counts, older]
-        amounts = np.r_[amounts, older * worth]
+        ages, counts = np.r_[ages, float(edges[-1])], np.r_[counts, beyond]
+        amounts = np.r_[amounts, beyond * worth]
     return Orders(ages, counts, amounts) if counts.sum() else None
+
+
+def _amount(needs: Needs) -> str:
+    return "sum(CAST(v_amount AS DOUBLE))" if "amount" in needs.values else "count(*)"
+
+
+def _ours(
+    con: Engine,
+    experiment: Experiment,
+    needs: Needs,
+    told: Told,
+    edges: Sequence[float],
+    since: int,
+    end: int,
+    *,
+    sampled: str = "true",
+    source: str = "told",
+) -> Vector:
+    """Return rows (bucket of age, orders, their amounts) of those of assigned customers since their assignment."""
+    if experiment.events is None:
+        raise AssertionError
+    age = _bucket(f"{end} - happened", edges)
+    found = con.rows(
+        f"SELECT age, count(*), {_amount(needs)} FROM (SELECT {age} AS age, e.* FROM (SELECT * FROM {source} "
+        f"WHERE {among([experiment.events.order.name])} AND {told.between(since, end)} AND {sampled}) e "
+        f"JOIN (SELECT id, assigned FROM roster WHERE {sampled}) r ON e.id = r.id WHERE e.happened >= r.assigned) GROUP BY age"
+    )
+    return np.array([[age, n, amount or 0.0] for age, n, amount in found], dtype=float).reshape(-1, 3)
+
+
+def _by_age(
+    con: Engine, told: Told, name: str, edges: Sequence[float], first: int, since: int, end: int
+) -> tuple[Vector, float | None]:
+    """Return how many events of a name, whoever's, happened since an instant, by bucket of age, and how many before.
+
+    These are counted since the first assignment; None where the lake's many files are better asked for them alone.
+    """
+    known_since = first if told.version is None else since
+    found = con.rows(
+        f"SELECT hour, count(*) FROM (SELECT CAST(floor(CAST({end} - happened AS DOUBLE) / {HOUR}e0) AS INTEGER) AS hour "
+        f"FROM told WHERE {among([name])} AND {told.between(known_since, end)}) GROUP BY hour"
+    )
+    rows = np.array(found, dtype=np.int64).reshape(-1, 2)
+    recent = rows[:, 0] * HOUR < end - since
+    counts = np.zeros(len(edges))
+    upper = np.round(np.asarray(edges[1:]) * DAY).astype(np.int64)
+    np.add.at(counts, np.searchsorted(upper, rows[recent, 0] * HOUR, side="right"), rows[recent, 1])
+    return counts, float(rows[~recent, 1].sum()) if told.version is None else None
+
+
+def _ours_by_share(
+    con: Engine,
+    experiment: Experiment,
+    needs: Needs,
+    told: Told,
+    edges: Sequence[float],
+    every: Vector,
+    since: int,
+    end: int,
+) -> Vector:
+    """Return what `_ours` does, from `every` order by age and a sample's share of ours among them.
+
+    The sample is of blocks of rows at even distances in each file: an engine passes over what lies between them.
+    Ages of which it holds few orders share what they say with the next older ones.
+    """
+    if experiment.events is None or told.numbered is None:
+        raise AssertionError
+    period = _period(sum(told.in_span.values()) // told.files, told.files)
+    block = f"(file_row_number & {period - 1}) < {period // SAMPLE}"
+    # of one file the blocks are chosen first: looking for instants means reading those of all rows
+    within = f" WHERE {told.between(since, end)}" if told.files > 1 else ""
+    shown = [
+        "id",
+        "name",
+        "happened",
+        *(["ts"] if "ts " in told.span else []),
+        *(["v_amount"] if "amount" in needs.values else []),
+    ]
+    rows = block.join(told.numbered)
+    con.table("told_sampled", f"SELECT {', '.join(shown)} FROM ({rows}){within}")
+    sampled = np.zeros((len(edges), 3))
+    for at, n in con.rows(
+        f"SELECT age, count(*) FROM (SELECT {_bucket(f'{end} - happened', edges)} AS age FROM told_sampled "
+        f"WHERE {among([experiment.events.order.name])} AND {told.between(since, end)}) GROUP BY age"
+    ):
+        sampled[at, 0] = n
+    ours = _ours(con, experiment, needs, told, edges, since, end, source="told_sampled")
+    sampled[ours[:, 0].astype(int), 1:] = ours[:, 1:]
+    looked, own, worth = _pooled(sampled).T
+    share = np.divide(own, looked, out=np.zeros_like(own), where=looked > 0)
+    mean = np.divide(worth, own, out=np.zeros_like(own), where=own > 0)
+    return np.column_stack([np.arange(len(edges)), every * share, every * share * mean])
+
+
+def _period(rows: int, files: int) -> int:
+    """Return after how many rows the next block of a sample begins, in so many files of `rows`: a power of two.
+
+    There are `BLOCKS` of them or more, and a few in each file.
+    """
+    blocks = max(BLOCKS // files, 4)
+    return 1 << min(max((rows // blocks).bit_length() - 1, 6), 18)
+
+
+def _pooled(sampled: Vector) -> Vector:
+    """Return `sampled` (the first column counts) with rows of few replaced by sums with the next, until they are many."""
+    groups, start = [], 0
+    for at in range(len(sampled)):
+        if sampled[start : at + 1, 0].sum() >= ENOUGH:
+            groups.append((start, at + 1))
+            start = at + 1
+    if start < len(sampled):
+        first = groups.pop()[0] if groups else 0
+        groups.append((first, len(sampled)))
+    out = np.empty_like(sampled)
+    for first, last in groups:
+        out[first:last] = sampled[first:last].sum(axis=0)
+    return out
+
+
+def _recent_and_older(
+    con: Engine, told: Told, name: str, first: int, since: int, end: int
+) -> tuple[float, float]:
+    """Return how many events of a name happened since an instant, and how many before it but since the first."""
+    spans = ((None, first), (since, end), (end, None))
+    asked = [told.between(*span) for span in spans]
+    if (
+        told.version is not None
+    ):  # of the lake's many files each question opens few; one file is looked through once
+        counts = [
+            int(con.one(f"SELECT count(*) FROM told WHERE {among([name])} AND {each}")[0]) for each in asked
+        ]
+    else:
+        sums = ", ".join(f"sum(CASE WHEN {each} THEN 1 ELSE 0 END)" for each in asked)
+        row = con.one(f"SELECT {sums} FROM told WHERE {among([name])} AND {told.span}")
+        counts = [int(each or 0) for each in row]
+    return counts[1], told.in_span.get(name, 0) - sum(counts)

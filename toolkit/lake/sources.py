@@ -48,8 +48,14 @@ class FileTable:
     @property
     def numbered(self) -> str | None:
         """Return what stands after FROM where rows bear their number (`file_row_number`), None where they can't."""
-        one = self.sql.startswith("read_parquet(['") and "', '" not in self.sql
-        return self.sql.removesuffix(")") + ", file_row_number = true)" if one else None
+        return self.numbered_by_file if "', '" not in self.sql else None
+
+    @property
+    def numbered_by_file(self) -> str | None:
+        """Return the same where each of several files numbers its own rows."""
+        if not self.sql.startswith("read_parquet(['"):
+            return None
+        return self.sql.removesuffix(")") + ", file_row_number = true)"
 
     def need(self, *names: str) -> None:
         """Raise DataError unless every column of `names` is there."""
