@@ -52,6 +52,7 @@ class World:
         self.rng = np.random.default_rng(seed)
         self.told, self.number = [], 0
         self.reach = [60, 9, 16][seed % 3]  # days that some events come late
+        self.late = [0.0, 0.2][seed // 3 % 2]  # share of assignments that come late
         self.free = [f"c{n}" for n in range(70)]
         self.rng.shuffle(self.free)
 
@@ -117,7 +118,7 @@ class World:
             known = self.free.pop() if self.free else "c1"
             if self.rng.random() < 0.05:
                 known = f"c{self.rng.integers(0, 70)}"  # somebody stands there twice, perhaps earlier
-            at = max(self.within(week, 0.2), START)
+            at = max(self.within(week, self.late), START)
             arm = "holdout" if self.rng.random() < 0.4 else "one"
             rows.append({"experiment": self.key, "id": known, "arm": arm, "assigned_at": at, "prefix": "x", "shares": "{}", "layer": None})  # fmt: skip
         if week == 0:
@@ -179,10 +180,14 @@ def _few_are_many(monkeypatch):
     monkeypatch.setattr(outcomes, "STATE_FROM", 1)
 
 
+class Used(list):
+    """Measurements; `step_by_step` says of each whether kept corrections were gone on from."""
+
+
 @pytest.fixture
 def used(monkeypatch):
     """Return the list of measurements that went on from a state that held something."""
-    gone_on = []
+    gone_on = Used()
     plain = advance.advance
 
     def watched(*args, **named):
@@ -191,6 +196,15 @@ def used(monkeypatch):
             gone_on.append(found)
         return found
 
+    def looked(step, told, **named):
+        few, anew = correct(step, told, **named)
+        if step.state.events:
+            step_by_step.append(not anew)
+        return few, anew
+
+    correct, step_by_step = advance.correct, []
+    gone_on.step_by_step = step_by_step
+    monkeypatch.setattr(advance, "correct", looked)
     monkeypatch.setattr(advance, "advance", watched)
     return gone_on
 
@@ -209,7 +223,7 @@ def day(week):
     return (START + timedelta(days=7 * week + 6)).date()
 
 
-SEEDS = int(os.environ.get("LIFT_STATE_WORLDS", "3"))
+SEEDS = int(os.environ.get("LIFT_STATE_WORLDS", "4"))
 
 
 @pytest.mark.parametrize("looks", ["fixed", "weekly"])
@@ -223,6 +237,7 @@ def test_every_week_says_what_reading_everything_says(tmp_path, used, seed, look
         world.week(week)
         same(said(home, path, day(week)), fresh(home, path, day(week), tmp_path / "aside"), f"week {week}")
     assert len(used) >= WEEKS - 3
+    assert any(used.step_by_step) or world.late
     if looks == "weekly" and seed == 1:
         assert any(each.changed_since > START.timestamp() * 1e6 + 7 * 86_400e6 for each in used)
 

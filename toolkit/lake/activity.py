@@ -7,7 +7,7 @@ one by one, and what they change is added to the plain sums. The answer is that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -20,17 +20,24 @@ from toolkit.lake.unit import Column, Needs
 __all__ = [
     "MICROSECOND",
     "ORDER",
+    "REFUND",
+    "UNMATCHED",
     "Activity",
     "Few",
+    "activity_of",
     "add_up",
     "codes_of",
     "condition_of",
+    "corrected_numbers",
+    "corrections_of",
     "currencies_of",
     "kind_of",
     "look_into_marked",
     "plain_numbers",
+    "repeated_orders",
     "settle_activity",
     "sign_of",
+    "together",
 ]
 
 ORDER, REFUND = 0, 1
@@ -62,11 +69,12 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Few:
-    """What the careful look found: rows of `corrections`, repeated orders, unmatched refunds."""
+    """What the careful look found: rows of `corrections`, repeated orders, unmatched refunds, and orders without amount among those that do not count."""
 
     rows: int = 0
     repeated: int = 0
     unmatched: int = 0
+    bare: int = 0
 
 
 def add_up(con: Engine, experiment: Experiment, needs: Needs, told: Told, ledger: Ledger) -> Activity:
@@ -91,13 +99,19 @@ def add_up(con: Engine, experiment: Experiment, needs: Needs, told: Told, ledger
     activity = settle_activity(con, experiment, needs, told, few, grouped)
     if not told.without_amount:
         return activity
-    return replace(activity, without_amount=_without_amount(con, experiment, told, looked=activity.corrected))
+    return replace(activity, without_amount=_without_amount(con, experiment, told, few))
 
 
 def plain_numbers(experiment: Experiment, needs: Needs, told: Told) -> list[str]:
     """Return the aggregates of the counted columns over events (kind, off, v_…) as they come."""
     codes = codes_of(experiment, told)
     return [_number(experiment, told, codes, each, corrected=False) for each in needs.counted]
+
+
+def corrected_numbers(experiment: Experiment, needs: Needs, told: Told) -> list[str]:
+    """Return the aggregates of the counted columns over corrections."""
+    codes = codes_of(experiment, told)
+    return [_number(experiment, told, codes, each, corrected=True) for each in needs.counted]
 
 
 def settle_activity(
@@ -107,11 +121,13 @@ def settle_activity(
 
     Orders without an amount are yet to be counted.
     """
-    codes = codes_of(experiment, told)
     if few.rows:
-        _correct(con, experiment, needs, told, codes)
+        con.table(
+            "corrected",
+            f"SELECT place, {', '.join(corrected_numbers(experiment, needs, told))} FROM corrections GROUP BY place",
+        )
         names = [each.name for each in needs.counted]
-        sums = [_together(each) for each in needs.counted]
+        sums = [together(each, f"p.{each.name}", f"c.{each.name}") for each in needs.counted]
         con.table(
             "active",
             f"SELECT p.place, {', '.join(sums)}, p.e0 FROM ({grouped}) p "
@@ -124,6 +140,11 @@ def settle_activity(
         )
     else:
         con.table("active", grouped)
+    return activity_of(con, experiment, told, few)
+
+
+def activity_of(con: Engine, experiment: Experiment, told: Told, few: Few) -> Activity:
+    """Return what `active` holds for checks. Orders without an amount are yet to be counted."""
     counts = con.rows(
         "SELECT arm, sum(CASE WHEN e0 > 0 THEN 1 ELSE 0 END), sum(CASE WHEN e0 = 2 THEN 1 ELSE 0 END) "
         f"FROM (SELECT {con.arm_of('place', len(experiment.arms))} AS arm, e0 FROM active) GROUP BY arm"
@@ -224,63 +245,87 @@ def sign_of(con: Engine, experiment: Experiment, told: Told) -> str:
 
 
 def look_into_marked(con: Engine, experiment: Experiment, told: Told, values: list[str]) -> Few:
-    """Create `few` and `corrections` from `marked`: every event that cannot just be added up."""
+    """Create `corrections` from `marked`: what every event that cannot just be added up changes.
+
+    A correction is of the customer at `place`, known since an instant, and counts as an event of its kind does,
+    `off` after the assignment; `lag` is how long after its order a refund came.
+    """
+    who = ["place", "assigned"]
+    con.table("corrections", " UNION ALL ".join(corrections_of(con, experiment, told, values, who)))
+    unmatched = bare = 0
+    if told.refunds:
+        unmatched = con.one(f"SELECT count(*) FROM few WHERE {UNMATCHED}")[0]
+    if quoted("v_amount") in values:
+        bare = con.one(f"SELECT count(*) FROM few WHERE kind = {ORDER} AND copy > 1 AND v_amount IS NULL")[0]
+    repeated = con.one(f"SELECT coalesce(sum(k), 0) FROM ({repeated_orders('order_id')})")[0]
+    rows = con.one("SELECT count(*) FROM corrections")[0]
+    return Few(int(rows), int(repeated), int(unmatched), int(bare))
+
+
+def corrections_of(
+    con: Engine,
+    experiment: Experiment,
+    told: Told,
+    values: list[str],
+    who: Sequence[str],
+    *,
+    marked: str = "marked",
+    roster: str = "roster",
+) -> list[str]:
+    """Create `few` from the events `marked`, and return the queries of corrections, each with the columns `who` of it.
+
+    `few` are the events of assigned customers; `copy` is 1 for the one that counts of those that are one event.
+    `who` are columns of `roster`, or of `marked`.
+    """
     if experiment.events is None:
         raise AssertionError
     refund, named = experiment.events.refund.name, f"kind = {ORDER} AND order_id <> ''"
-    con.table(
-        "picked",
-        f"SELECT r.place, r.assigned, e.*, CASE WHEN {named} THEN 'o' || order_id "
-        "WHEN event_id <> '' THEN 'e' || event_id END AS mark FROM marked e JOIN roster r ON e.id = r.id",
-    )
+    mark = f"CASE WHEN {named} THEN 'o' || order_id WHEN event_id <> '' THEN 'e' || event_id END AS mark"
+    own = ", ".join(f"r.{each}" for each in who if each not in {"sign", "id"})
     con.table(
         "few",
         "SELECT picked.*, CASE WHEN mark IS NULL THEN 1 ELSE "
-        "row_number() OVER (PARTITION BY mark ORDER BY happened, event_id, id) END AS copy FROM picked",
+        "row_number() OVER (PARTITION BY mark ORDER BY happened, event_id, id) END AS copy "
+        f"FROM (SELECT {own}, e.*, {mark} FROM {marked} e JOIN {roster} r ON e.id = r.id) picked",
     )
     amount = quoted("v_amount") in values
     minus = [f"-{name} AS {name}" for name in values] + (["-v_amount AS v_net"] if amount else ["0 AS v_net"])
     nothing = [f"CAST(NULL AS DOUBLE) AS {name}" for name in values]
     plain_kinds = f" AND kind <> {REFUND}" if told.refunds and refund not in told.wanted else ""
+    shown, of_order = ", ".join(who), ", ".join(f"o.{each}" for each in who)
     parts = [
-        f"SELECT place, assigned, happened AS known, kind, happened - assigned AS off, -1 AS k, {', '.join(minus)} FROM few "
-        f"WHERE copy > 1{plain_kinds}"
+        f"SELECT {shown}, happened AS known, kind, happened - assigned AS off, -1 AS k, {', '.join(minus)}, "
+        f"CAST(NULL AS BIGINT) AS lag FROM few WHERE copy > 1{plain_kinds}"
     ]
-    unmatched = 0
     if told.refunds:
         parts += [
-            f"SELECT place, assigned, happened AS known, {ORDER} AS kind, happened - assigned AS off, 0 AS k, "
-            f"{', '.join([*nothing, '-v_amount AS v_net'])} FROM few "
+            f"SELECT {shown}, happened AS known, {ORDER} AS kind, happened - assigned AS off, 0 AS k, "
+            f"{', '.join([*nothing, '-v_amount AS v_net'])}, CAST(NULL AS BIGINT) AS lag FROM few "
             f"WHERE kind = {REFUND} AND copy = 1 AND coalesce(order_id, '') = ''",
-            f"SELECT o.place, o.assigned, CASE WHEN r.happened > o.happened THEN r.happened ELSE o.happened END AS known, o.kind, o.happened - o.assigned AS off, 0 AS k, "
-            f"{', '.join([*nothing, '-r.v_amount AS v_net'])} FROM few o JOIN few r ON o.order_id = r.order_id "
+            f"SELECT {of_order}, CASE WHEN r.happened > o.happened THEN r.happened ELSE o.happened END AS known, o.kind, o.happened - o.assigned AS off, 0 AS k, "
+            f"{', '.join([*nothing, '-r.v_amount AS v_net'])}, r.happened - o.happened AS lag "
+            f"FROM few o JOIN few r ON o.order_id = r.order_id "
             f"WHERE o.kind = {ORDER} AND o.copy = 1 AND r.kind = {REFUND} AND r.copy = 1 "
             "AND (o.happened >= o.assigned OR r.happened < r.assigned)",
         ]
-        unmatched = con.one(
-            f"SELECT count(*) FROM few WHERE kind = {REFUND} AND copy = 1 AND order_id <> '' "
-            f"AND order_id NOT IN (SELECT order_id FROM few WHERE {named})"
-        )[0]
-    con.table("corrections", " UNION ALL ".join(parts))
-    rows = con.one("SELECT count(*) FROM corrections")[0]
-    return Few(int(rows), _repeated_orders(con), int(unmatched))
+    return parts
 
 
-def _repeated_orders(con: Engine) -> int:
-    """Return how many orders of `marked` repeat another, beyond deliveries of one event."""
-    return int(
-        con.one(
-            "SELECT coalesce(sum(deliveries - 1), 0) FROM (SELECT CASE WHEN count(event_id) = count(*) "
-            f"THEN count(DISTINCT event_id) ELSE count(*) END AS deliveries FROM marked WHERE kind = {ORDER} "
-            "AND order_id <> '' GROUP BY order_id)"
-        )[0]
-    )
+UNMATCHED = (
+    f"kind = {REFUND} AND copy = 1 AND order_id <> '' "
+    f"AND order_id NOT IN (SELECT order_id FROM few WHERE kind = {ORDER} AND order_id <> '')"
+)
+"""The condition that a row of `few` is a refund of an order that is not there."""
 
 
-def _correct(con: Engine, experiment: Experiment, needs: Needs, told: Told, codes: dict[str, int]) -> None:
-    """Create `corrected(place, y…)`: what the corrections of each customer come to."""
-    numbers = [_number(experiment, told, codes, each, corrected=True) for each in needs.counted]
-    con.table("corrected", f"SELECT place, {', '.join(numbers)} FROM corrections GROUP BY place")
+def repeated_orders(*keys: str, marked: str = "marked") -> str:
+    """Return the query of how often (k) the orders of `marked` stand there again, beyond deliveries of one event.
+
+    `keys` are `order_id`, or what tells orders apart besides.
+    """
+    deliveries = "CASE WHEN count(event_id) = count(*) THEN count(DISTINCT event_id) ELSE count(*) END - 1"
+    of = f"FROM {marked} WHERE kind = {ORDER} AND order_id <> ''"
+    return f"SELECT {', '.join(keys)}, {deliveries} AS k {of} GROUP BY {', '.join(keys)} HAVING count(*) > 1"
 
 
 def _number(
@@ -317,16 +362,15 @@ def condition_of(told: Told, codes: Mapping[str, int], column: Column, *, correc
     return " AND ".join(when)
 
 
-def _together(column: Column) -> str:
-    """Return a column's plain sum `p` with its correction `c`.
+def together(column: Column, plain: str, change: str) -> str:
+    """Return a column's plain sum with what corrections change of it; either may be NULL.
 
     Where a sum loses all that made it up, what rounding leaves of it is nothing.
     """
-    name = column.name
-    both = f"p.{name} + c.{name}"
+    both = f"{plain} + {change}"
     if column.term and column.term.how == "sum":
-        both = f"CASE WHEN abs({both}) <= 1e-9 * abs(c.{name}) THEN 0 ELSE {both} END"
-    return f"CASE WHEN c.{name} IS NULL THEN p.{name} WHEN p.{name} IS NULL THEN c.{name} ELSE {both} END AS {name}"
+        both = f"CASE WHEN abs({both}) <= 1e-9 * abs({change}) THEN 0 ELSE {both} END"
+    return f"CASE WHEN {change} IS NULL THEN {plain} WHEN {plain} IS NULL THEN {change} ELSE {both} END AS {column.name}"
 
 
 def _since(ledger: Ledger) -> str:
@@ -340,7 +384,7 @@ def _early(ledger: Ledger) -> str:
     return f"max(CAST({early} AS TINYINT)) AS e0"
 
 
-def _without_amount(con: Engine, experiment: Experiment, told: Told, *, looked: bool) -> int:
+def _without_amount(con: Engine, experiment: Experiment, told: Told, few: Few) -> int:
     """Return how many orders of assigned customers, each counted once, carry no amount."""
     if experiment.events is None:
         return 0
@@ -348,5 +392,4 @@ def _without_amount(con: Engine, experiment: Experiment, told: Told, *, looked: 
         "SELECT count(*) FROM told JOIN roster ON told.id = roster.id "
         f"WHERE {among([experiment.events.order.name])} AND {told.span} AND v_amount IS NULL"
     )[0]
-    again = f"SELECT count(*) FROM few WHERE kind = {ORDER} AND copy > 1 AND v_amount IS NULL"
-    return int(every) - (int(con.one(again)[0]) if looked else 0)
+    return int(every) - few.bare

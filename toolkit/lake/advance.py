@@ -16,7 +16,9 @@ from datetime import datetime
 import duckdb
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.activity import Activity, Few, look_into_marked, settle_activity
+from toolkit.lake.activity import Activity, activity_of
+from toolkit.lake.correcting import changed_since, correct
+from toolkit.lake.counting import count, find_newcomers, put_together
 from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.events import Told, events_of_lake, told_of, with_lines
 from toolkit.lake.ledger import Ledger
@@ -75,14 +77,25 @@ class Advanced:
         store, after = self.store, self.after
         try:
             store.folder.mkdir(parents=True, exist_ok=True)
-            customers = [store.copy(con, "SELECT * EXCLUDE (place) FROM counted", "customers")]
-            marked, bare = (
-                store.with_rows(con, kept, what)
-                for kept, what in ((after.marked, "marked"), (after.bare, "bare"))
-            )
-            signs = store.with_signs(self.before, self.fresh)
             kept = replace(
-                after, looks=self.looks, customers=customers, marked=marked, bare=bare, signs=signs
+                after,
+                looks=self.looks,
+                customers=[store.copy(con, "SELECT * EXCLUDE (place) FROM counted", "customers")],
+                marked=store.with_rows(con, after.marked, "marked", "marked_new"),
+                corrections=store.with_rows(
+                    con,
+                    after.corrections,
+                    "corrections",
+                    f"(SELECT *, {after.step} AS step FROM corrections_new)",
+                ),
+                retracted=store.with_rows(
+                    con,
+                    after.retracted,
+                    "retracted",
+                    f"(SELECT DISTINCT sign, {after.step} AS step FROM retracted WHERE sign IS NOT NULL)",
+                ),
+                bare=store.with_rows(con, after.bare, "bare", "bare_new"),
+                signs=store.with_signs(self.before, self.fresh),
             )
             store.write(kept, self.before.sizes, self.before.files)
             store.drop([name for name in self.before.before if name not in {*kept.files, *self.before.files}])
@@ -108,11 +121,13 @@ def advance(
     needs: Needs,
     ledger: Ledger,
     *,
+    attributed: bool,
     as_of_end: datetime,
 ) -> Advanced | None:
     """Create `active` as `add_up` does, from the state that is kept and the events since; None where it can't be.
 
-    Needs `roster`; creates the view `told` of all events, and `marked`, `few` and `corrections` as `add_up` does.
+    Needs `ledger`, and `roster` where that is a table (`attributed`); else makes it anew. Creates the view `told` of
+    all events, and `corrections` as `add_up` does, with `buyers` and `placed_corrections`.
     """
     events = experiment.events
     if events is None or not events.in_lake or con.dialect != "duckdb" or lake.versions:
@@ -131,7 +146,9 @@ def advance(
     if micros_of(as_of_end) < state.upto:
         return None
     try:
-        step = Step(con, experiment, needs, ledger, table, shown, where, store, state, files, as_of_end)
+        step = Step(
+            con, experiment, needs, ledger, table, shown, where, store, state, files, as_of_end, attributed
+        )
         return _take(step, spec, through, version)
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
         raise
@@ -153,6 +170,7 @@ def _fits(
     said = [
         duckdb.__version__, con.sign("id"), experiment.key, repr(needs.counted), repr(named),
         dict(table.columns), list(shown), where, micros_of(since), repr(list(experiment.arms)),
+        micros_of(experiment.starts_at), micros_of(experiment.ends_at),
     ]  # fmt: skip
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
@@ -182,19 +200,24 @@ def _take(step: Step, spec: str, through: datetime | None, version: int) -> Adva
     told = with_lines(con, told, step.table, step.shown, step.where)
     if len(told.currencies) > 1 or sum(row[0] for row in by_name.values()) > STATE_UPTO:
         return None
-    step.count(told)
     latest = dict(con.rows("SELECT of_file, max(happened) FROM told_new GROUP BY of_file"))
     places = {**state.events, **{name: latest.get(step.files[name], 0) for name in fresh}}
+    only_newcomers = find_newcomers(step)
+    count(step, told, only_newcomers=only_newcomers)
     signs = mark(step, told, list(places))
-    few = Few()
-    if con.one("SELECT count(*) FROM marked")[0]:
-        few = look_into_marked(con, experiment, told, step.values)
-    early = "CASE WHEN first IS NULL THEN 0 WHEN first < assigned THEN 2 ELSE 1 END AS e0"
-    names = [each.name for each in needs.counted]
-    active = f"SELECT place, {', '.join([*names, early])} FROM counted WHERE place IS NOT NULL AND here"
-    activity = settle_activity(con, experiment, needs, told, few, active)
+    few, anew = correct(step, told, only_newcomers=only_newcomers)
+    put_together(step, anew=anew)
+    activity = activity_of(con, experiment, told, few)
     activity = replace(activity, without_amount=without_amount(step, told, order, few))
     after = replace(
-        state, upto=upto, events=places, by_name={name: list(row) for name, row in by_name.items()}
+        state,
+        upto=upto,
+        step=state.step + 1,
+        ledger=[name.rpartition("/")[2] for name in step.ledger.files],
+        events=places,
+        by_name={name: list(row) for name, row in by_name.items()},
+        corrections=[] if anew else state.corrections,
+        retracted=[] if anew else state.retracted,
     )
-    return Advanced(told, activity, step.store, state, after, signs, step, step.changed_since(told), {})
+    since = changed_since(step, told, anew=anew)
+    return Advanced(told, activity, step.store, state, after, signs, step, since, {})

@@ -39,7 +39,7 @@ def look_sums(
     """Return metric → per look → arm → its sums over the customers assigned by the end of that date.
 
     `looks` are dates a week apart, the last one the readout's. A metric with a cap is summed capped at its
-    present value, at every look. Needs `told` and `roster`, and `corrections` where `corrected`.
+    present value, at every look. Needs `told` and `buyers`, and `placed_corrections` where `corrected`.
 
     With what a measurement before has kept in `advanced`, only looks that something came to since are summed
     anew, on the running sums that every customer had before them; earlier looks stand.
@@ -154,13 +154,13 @@ def _steps(
     )
     steps = (
         f"SELECT place, {look} AS look, {born} AS born, {plain} FROM (SELECT {joined} FROM (SELECT {columns} FROM {source} "
-        f"WHERE {among(told.wanted)} AND {told.span}) e JOIN roster r ON e.id = r.id) WHERE off >= 0"
+        f"WHERE {among(told.wanted)} AND {told.span}) e JOIN buyers r ON e.id = r.id) WHERE off >= 0"
     )
     if corrected:
         changed = ", ".join(_step(told, codes, each, experiment) for each in outcomes)
         steps += (
             f" UNION ALL SELECT place, {_look_of(experiment, looks, 'known')} AS look, {born} AS born, {changed} "
-            "FROM corrections WHERE off >= 0"
+            "FROM placed_corrections WHERE off >= 0"
             + (f" AND known >= {micros_of(experiment.end_of(looks[anew - 1]))}" if anew else "")
         )
     sums = ", ".join(f"sum({each.name}) AS {each.name}" for each in outcomes)

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.activity import MICROSECOND, ORDER, REFUND
+from toolkit.lake.activity import MICROSECOND
 from toolkit.lake.engine import Engine, instant, micros_of, text
 from toolkit.lake.events import Told, among, nets_refunds
 from toolkit.lake.ledger import Ledger
@@ -85,7 +85,7 @@ def lateness_of(
 ) -> Lateness | None:
     """Return what is known of lateness at a look; None where neither arrivals nor refunds tell anything.
 
-    Needs `told`, `roster`, and, where events were looked at closely (`looked`), `few`. `edges` are bounds of lag
+    Needs `told`, `buyers`, and, where events were looked at closely (`looked`), `corrections`. `edges` are bounds of lag
     buckets in days.
     """
     if experiment.events is None or ledger.first_at is None:
@@ -155,12 +155,11 @@ def _bucket(span: str, edges: Sequence[float]) -> str:
 
 
 def _refunds(con: Engine, edges: Sequence[float], end: int) -> Refunds | None:
-    lag, age = _bucket("r.happened - o.happened", edges), _bucket(f"{end} - o.happened", edges)
+    lag, age = _bucket("lag", edges), _bucket(f"{end} - happened", edges)
     found = con.rows(
         f"SELECT lag, age, count(*), sum(amount) FROM (SELECT {lag} AS lag, {age} AS age, "
-        f"CAST(r.v_amount AS DOUBLE) AS amount FROM few o JOIN few r ON o.order_id = r.order_id "
-        f"WHERE o.kind = {ORDER} AND o.copy = 1 AND r.kind = {REFUND} AND r.copy = 1 AND o.happened >= o.assigned "
-        f"AND r.happened < {end}) GROUP BY lag, age"
+        "CAST(-v_net AS DOUBLE) AS amount FROM (SELECT assigned + off AS happened, lag, v_net FROM corrections "
+        f"WHERE lag IS NOT NULL AND off >= 0) c WHERE happened + lag < {end}) c GROUP BY lag, age"
     )
     if not found:
         return None
@@ -239,7 +238,7 @@ def _ours(
     found = con.rows(
         f"SELECT age, count(*), {_amount(needs)} FROM (SELECT {age} AS age, e.* FROM (SELECT * FROM {source} "
         f"WHERE {among([experiment.events.order.name])} AND {told.between(since, end)} AND {sampled}) e "
-        f"JOIN (SELECT id, assigned FROM roster WHERE {sampled}) r ON e.id = r.id WHERE e.happened >= r.assigned) GROUP BY age"
+        f"JOIN (SELECT id, assigned FROM buyers WHERE {sampled}) r ON e.id = r.id WHERE e.happened >= r.assigned) GROUP BY age"
     )
     return np.array([[age, n, amount or 0.0] for age, n, amount in found], dtype=float).reshape(-1, 3)
 

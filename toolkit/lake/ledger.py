@@ -13,6 +13,9 @@ from toolkit.lake.tables import Lake
 
 __all__ = ["Ledger", "open_ledger"]
 
+LINES = 2**32
+"""More rows than any file has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
@@ -28,6 +31,8 @@ class Ledger:
         first_at, last_at: the first and the last assignment that counts; None where there is none.
         version: the lake's version read; None for files.
         file: the file of assignments, where they come from one and no customer stands there twice.
+        numbered: whether `ledger` has `line` as well, a number of each row's own.
+        files: the lake's files that were read; empty where it was something else.
     """
 
     customers: dict[str, int]
@@ -40,6 +45,8 @@ class Ledger:
     last_at: datetime | None
     version: int | None
     file: FileTable | None = None
+    numbered: bool = False
+    files: tuple[str, ...] = ()
 
 
 def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_end: datetime) -> Ledger:
@@ -52,10 +59,10 @@ def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, a
     """
     table, version, stored = None, None, None
     if experiment.assignment.source == "files":
-        written, table = _from_file(con, experiment, spec)
+        written, table, numbered = _from_file(con, experiment, spec)
     else:
         stored = con.stored(lake, "assignments", experiment=experiment.key)
-        written = _from_lake(con, experiment, stored)
+        written, numbered = _from_lake(con, experiment, stored)
         version = stored.version if stored else None
     con.view("written", written)
     profile = _profile(con, experiment, "written", as_of_end, table)
@@ -106,6 +113,8 @@ def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, a
         at_micros(last),
         version,
         table if not repeats else None,
+        numbered and not repeats,
+        tuple(lake.files("assignments", experiment=experiment.key)) if version is not None else (),
     )
 
 
@@ -167,18 +176,26 @@ def _look_closely(con: Engine, experiment: Experiment, table: FileTable, *, know
         )
 
 
-def _from_lake(con: Engine, experiment: Experiment, stored: Stored | None) -> str:
+def _from_lake(con: Engine, experiment: Experiment, stored: Stored | None) -> tuple[str, bool]:
+    """Return the query of all rows, and whether they have a `line`."""
     if stored is None:
-        return "SELECT '' AS id, CAST(NULL AS SMALLINT) AS arm, CAST(NULL AS BIGINT) AS assigned WHERE false"
+        nobody = (
+            "SELECT '' AS id, CAST(NULL AS SMALLINT) AS arm, CAST(NULL AS BIGINT) AS assigned WHERE false"
+        )
+        return nobody, False
     table = FileTable(con, stored.where, stored.sql, con.columns(stored.sql), csv=False)
     table.need("experiment", "id", "arm", "assigned_at")
-    return (
+    numbered = table.numbered_by_file if con.dialect == "duckdb" else None
+    line = f", CAST(file_index AS BIGINT) * {LINES} + file_row_number AS line" if numbered else ""
+    query = (
         f"SELECT {table.id()} AS id, {con.code('arm', list(experiment.arms))} AS arm, "
-        f"{table.micros('assigned_at', 'UTC')} AS assigned FROM {stored.sql} WHERE experiment = {text(experiment.key)}"
+        f"{table.micros('assigned_at', 'UTC')} AS assigned{line} FROM {numbered or stored.sql} "
+        f"WHERE experiment = {text(experiment.key)}"
     )
+    return query, numbered is not None
 
 
-def _from_file(con: Engine, experiment: Experiment, spec: str) -> tuple[str, FileTable]:
+def _from_file(con: Engine, experiment: Experiment, spec: str) -> tuple[str, FileTable, bool]:
     path = experiment.file_beside(spec, experiment.assignment.file)
     table = open_file(con, path, what="`assignment` names it as the assignments (id, arm, assigned_at)")
     table.need("id", "arm", "assigned_at")
@@ -192,4 +209,5 @@ def _from_file(con: Engine, experiment: Experiment, spec: str) -> tuple[str, Fil
         f"SELECT {identifier} AS id, {con.code(arm, list(experiment.arms))} AS arm, {at} AS assigned, {line} AS line "
         f"FROM {numbered or table.sql}",
         table,
+        numbered is not None,
     )

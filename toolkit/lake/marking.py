@@ -1,4 +1,4 @@
-"""Events that cannot just be added up: kept ones, new ones, and single ones that a new one repeats."""
+"""Events that cannot just be added up: new ones, and single ones from before that a new one repeats."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.lake.activity import ORDER, Few, codes_of, kind_of, sign_of
-from toolkit.lake.engine import text, texts
+from toolkit.lake.activity import Few, codes_of, kind_of, sign_of
+from toolkit.lake.engine import text
 from toolkit.lake.events import Told, among
 from toolkit.lake.state import Signs
 from toolkit.lake.step import Step
@@ -17,7 +17,7 @@ __all__ = ["mark", "without_amount"]
 
 
 def mark(step: Step, told: Told, places: Sequence[str]) -> Signs:
-    """Create `marked`: every event that cannot just be added up, kept or new; return the signs of new events."""
+    """Create `marked_new`: new events that cannot just be added up, and kept ones that they repeat; return new signs."""
     con, store, state = step.con, step.store, step.state
     if step.experiment.events is None:
         raise AssertionError
@@ -40,11 +40,14 @@ def mark(step: Step, told: Told, places: Sequence[str]) -> Signs:
     )
     others = [name for name in told.kinds if name != refund] if told.refunds else told.kinds
     single = f"SELECT {shown} FROM {{}} WHERE {among(others)} AND {told.span} AND ({sign}) IN (SELECT sign FROM {{}})"
-    ways = [single.format("told_new", "repeated_new")]
+    new = single.format("told_new", "repeated_new")
     if told.refunds:
-        ways.append(f"SELECT {shown} FROM told_new WHERE {among([refund])} AND {told.span}")
-    con.table("marked_new", " UNION ALL ".join(ways))
-    marked = f"read_parquet([{texts(store.path(name) for name in state.marked)}])"
+        new = (
+            f"SELECT {shown} FROM told_new WHERE {among(told.kinds)} AND {told.span} "
+            f"AND (({sign}) IN (SELECT sign FROM repeated_new) OR {among([refund])})"
+        )
+    con.table("marked_new", new)
+    marked = store.read_files(state.marked)
     known = "(SELECT 0::UBIGINT AS sign WHERE false)"
     if state.marked:  # a refund alone does not tell whether its order was there
         known = (
@@ -55,13 +58,6 @@ def mark(step: Step, told: Told, places: Sequence[str]) -> Signs:
         step.see("told_again", f"{step.among([places[at] for at in looked_up])} AND happened < {state.upto}")
         again = single.format("told_again", "seen_before")
         con.run(f"INSERT INTO marked_new {again} AND ({sign}) NOT IN {known}")
-    every = (
-        f"SELECT * FROM {marked} UNION ALL SELECT * FROM marked_new"
-        if state.marked
-        else "SELECT * FROM marked_new"
-    )
-    con.view("marked_all", every)
-    con.table("marked", "SELECT * EXCLUDE (sign) FROM marked_all")
     return fresh
 
 
@@ -85,12 +81,9 @@ def without_amount(step: Step, told: Told, order: str, few: Few) -> int:
     if "amount" in step.needs.values:
         nothing = f"SELECT id FROM told_new WHERE name = {text(order)} AND {told.span} AND v_amount IS NULL"
     con.table("bare_new", nothing)
-    kept = f"SELECT id FROM read_parquet([{texts(step.store.path(name) for name in state.bare)}]) UNION ALL " * bool(
-        state.bare
-    )  # fmt: skip
+    kept = f"SELECT id FROM {step.store.read_files(state.bare)} UNION ALL " if state.bare else ""
     con.view("bare_all", f"{kept}SELECT id FROM bare_new")
     if not told.without_amount:
         return 0
-    every = con.one("SELECT count(*) FROM bare_all b JOIN roster r ON b.id = r.id")[0]
-    again = f"SELECT count(*) FROM few WHERE kind = {ORDER} AND copy > 1 AND v_amount IS NULL"
-    return int(every) - (int(con.one(again)[0]) if few.rows else 0)
+    every = con.one("SELECT count(*) FROM bare_all b JOIN ledger l ON b.id = l.id")[0]
+    return int(every) - few.bare

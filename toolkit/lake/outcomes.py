@@ -77,9 +77,9 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
     people = gather_people(con, lake, experiment, spec, needs)
     known = f", {people.present} AS known" if people.present else ""
     arms = len(experiment.arms)
-    if ledger.file and ledger.file.numbered and not people.present and con.dialect == "duckdb":
+    if ledger.numbered and not people.present:
         place = con.place("line", "arm", arms)
-        if ledger.rows * arms < 2**31:
+        if ledger.file and ledger.rows * arms < 2**31:
             place = f"CAST({place} AS INTEGER)"
         con.view("roster", f"SELECT {place} AS place, id, arm, assigned FROM ledger")
     else:
@@ -90,7 +90,10 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
     if has_state(lake.home, experiment.key):
         from toolkit.lake.advance import advance
 
-        advanced = advance(con, lake, experiment, spec, needs, ledger, as_of_end=as_of_end)
+        attributed = people.present is not None or not ledger.numbered
+        advanced = advance(
+            con, lake, experiment, spec, needs, ledger, attributed=attributed, as_of_end=as_of_end
+        )
     if advanced:
         told = advanced.told
     else:
@@ -101,6 +104,10 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
         counts = currencies_of(con, experiment, told) if several else None
         currency = one_currency(experiment, spec, counts, told.currencies)
     activity = advanced.activity if advanced else add_up(con, experiment, needs, told, ledger)
+    if not advanced:
+        con.view("buyers", "SELECT place, id, arm, assigned FROM roster")
+        if activity.corrected:
+            con.view("placed_corrections", "SELECT * FROM corrections")
     numbers, arm = [as_number(each) for each in needs.counted], con.arm_of("place", arms)
     if people.columns:
         own = [each.rpartition(" AS ")[2] for each in people.columns]

@@ -26,7 +26,7 @@ __all__ = ["STATE_UPTO", "Signs", "State", "Store", "store_of"]
 
 STATE_UPTO = 200_000_000
 """Beyond so many events without a state, none is begun: the signs of all would have to be in memory at once."""
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "state.json"
 TRIED = "again.json"
 """Left by a measurement of many events: should there be another one, a state will pay."""
@@ -47,8 +47,12 @@ class State:
         upto: events before this instant (microseconds since 1970) are counted.
         events: file of events → the latest instant in it; a file's place is what `signs` call it.
         by_name: name → events counted, the latest of all, two of their currencies, events without amount.
-        customers: the one file of ids: assigned, first, here, and their sums.
+        step: how many measurements were kept before.
+        ledger: the ledger's files that were read.
+        customers: the one file of ids: arm, assigned, first, here, their plain sums and what corrections change.
         marked: files of events that cannot just be added up.
+        corrections: files of what these change, each with the `step` that found it.
+        retracted: files of the signs whose corrections of before a step no longer hold.
         bare: files of the ids of orders without an amount.
         signs: pairs of files: sorted signs of events, and the places of the files in which they stand.
         looks: date → rows (arm, sums…) of the curve's looks, oldest first.
@@ -58,10 +62,14 @@ class State:
 
     fits: str
     upto: int = 0
+    step: int = 0
+    ledger: list[str] = field(default_factory=list)
     events: dict[str, int] = field(default_factory=dict)
     by_name: dict[str, list[Any]] = field(default_factory=dict)
     customers: list[str] = field(default_factory=list)
     marked: list[str] = field(default_factory=list)
+    corrections: list[str] = field(default_factory=list)
+    retracted: list[str] = field(default_factory=list)
     bare: list[str] = field(default_factory=list)
     signs: list[list[str]] = field(default_factory=list)
     looks: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -71,7 +79,8 @@ class State:
     @property
     def files(self) -> list[str]:
         """Return the names of all files of this state."""
-        return [*self.customers, *self.marked, *self.bare, *(name for pair in self.signs for name in pair)]
+        rows = [*self.customers, *self.marked, *self.corrections, *self.retracted, *self.bare]
+        return [*rows, *(name for pair in self.signs for name in pair)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,24 +155,28 @@ class Store:
         con.run(f"COPY ({query}) TO {text(self.path(name))} (FORMAT parquet, COMPRESSION snappy)")
         return name
 
-    def with_rows(self, con: Engine, kept: Sequence[str], what: str) -> list[str]:
-        """Return the files of `what` with one of its new rows, which takes in the files before it that are not twice its size.
+    def with_rows(self, con: Engine, kept: Sequence[str], what: str, new: str) -> list[str]:
+        """Return the files of `what` with one of the rows of `new`, which takes in the files before it that are not twice its size.
 
-        So there are few files, and a row is written a few times at most. Needs the table `<what>_new`.
+        So there are few files, and a row is written a few times at most.
         """
-        if not con.one(f"SELECT count(*) FROM {what}_new")[0]:
+        if not con.one(f"SELECT count(*) FROM {new}")[0]:
             return list(kept)
-        files, small = list(kept), [self.copy(con, f"SELECT * FROM {what}_new", what)]
+        files, small = list(kept), [self.copy(con, f"SELECT * FROM {new}", what)]
         size = self._size(small[0])
         while files and self._size(files[-1]) < 2 * size:
             small.append(files.pop())
             size += self._size(small[-1])
         if len(small) == 1:
             return [*files, *small]
-        paths = texts(self.path(name) for name in small)
-        merged = self.copy(con, f"SELECT * FROM read_parquet([{paths}])", what)
+        merged = self.copy(con, f"SELECT * FROM {self.read_files(small)}", what)
         self.drop(small[:1])
         return [*files, merged]
+
+    def read_files(self, names: Sequence[str], *, numbered: bool = False) -> str:
+        """Return what stands after FROM for some of the files; `numbered` rows bear `file_row_number`."""
+        options = ", file_row_number = true" if numbered else ""
+        return f"read_parquet([{texts(self.path(name) for name in names)}]{options})"
 
     def _size(self, name: str) -> int:
         return (self.folder / name).stat().st_size

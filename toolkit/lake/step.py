@@ -8,9 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.activity import MICROSECOND, codes_of, kind_of, plain_numbers
-from toolkit.lake.engine import Engine, micros_of, quoted, texts
-from toolkit.lake.events import Told, among, span_of
+from toolkit.lake.engine import Engine, quoted, texts
+from toolkit.lake.events import span_of
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.sources import FileTable
 from toolkit.lake.state import State, Store
@@ -21,7 +20,10 @@ __all__ = ["Step"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One measurement on top of what the ones before have kept."""
+    """One measurement on top of what the ones before have kept.
+
+    `attributed` says that `roster` is a table, with what is known of people.
+    """
 
     con: Engine
     experiment: Experiment
@@ -34,6 +36,7 @@ class Step:
     state: State
     files: Mapping[str, str]
     as_of_end: datetime
+    attributed: bool
 
     @property
     def values(self) -> list[str]:
@@ -98,91 +101,3 @@ class Step:
             row[2], row[3] = min(said, default=None), max(said, default=None)
             row[4] += kept[4]
         return {name: tuple(row) for name, row in found.items()}
-
-    def changed_since(self, told: Told) -> int:
-        """Return an instant before which nothing differs from what was known; 0 where anything may.
-
-        What is known of the time before an instant depends on nothing that happened later: of orders with one id
-        the earliest counts, and a refund counts from when both it and its order had happened.
-        """
-        con = self.con
-        if self.experiment.analysis.looks == "fixed" or not self.state.customers:
-            return 0
-        moved = "assigned IS NOT NULL AND now IS DISTINCT FROM assigned"
-        if con.one(f"SELECT count(*) FROM kept_customers WHERE {moved}")[0]:
-            return 0
-        of = f"WHERE {among(told.kinds)} AND {told.span}"
-        ends = [
-            con.one(f"SELECT min(happened) FROM told_new {of}")[0],
-            con.one("SELECT min(now) FROM kept_customers WHERE anew")[0],
-        ]
-        if con.one("SELECT count(*) FROM marked")[0]:  # an order of theirs may have another customer's id
-            con.table("few_anew", "SELECT * FROM few WHERE id IN (SELECT id FROM kept_customers WHERE anew)")
-            shared = "SELECT min(n.happened) FROM few_anew n JOIN few f ON n.{0} = f.{0} WHERE n.id <> f.id"
-            ends.extend(con.one(shared.format(key))[0] for key in ("order_id", "event_id"))
-        return min([micros_of(self.as_of_end), *(int(each) for each in ends if each is not None)])
-
-    def _grouped(self, told: Told, source: str, condition: str) -> str:
-        """Return the query of plain sums per id over some events, whether or not the id is assigned."""
-        if self.ledger.first_at is None:
-            raise AssertionError
-        kind, since = (
-            kind_of(codes_of(self.experiment, told)),
-            f"happened >= {micros_of(self.ledger.first_at)}",
-        )
-        plain = plain_numbers(self.experiment, self.needs, told)
-        columns = ", ".join(["id", f"{kind} AS kind", "happened", *self.values])
-        matters = f"coalesce(off >= {-(self.needs.reach_back // MICROSECOND)}, false) OR {since}"
-        return (
-            f"SELECT id, any_value(place) AS place, any_value(assigned) AS assigned, "
-            f"min(CASE WHEN {since} THEN happened END) AS first, bool_or({matters}) AS here, {', '.join(plain)} "
-            f"FROM (SELECT e.*, r.place, r.assigned, e.happened - r.assigned AS off FROM (SELECT {columns} FROM {source} "
-            f"WHERE {among(told.wanted)} AND {told.span} AND id IS NOT NULL AND {condition}) e "
-            "LEFT JOIN roster r ON e.id = r.id) GROUP BY id"
-        )
-
-    def count(self, told: Told) -> None:
-        """Create `counted(id, place, assigned, first, here, y…)`: all ids with any event, assigned or not.
-
-        Who was assigned since, or at another instant than was known, is counted anew from the files that reach
-        far enough; all others' kept sums are added to.
-        """
-        con, state = self.con, self.state
-        if not state.customers:
-            con.table("counted", self._grouped(told, "told_new", "true"))
-            return
-        con.table("gained", self._grouped(told, "told_new", "true"))
-        names = [each.name for each in self.needs.counted]
-        kept = f"read_parquet([{texts(self.store.path(name) for name in state.customers)}])"
-        con.table(
-            "kept_customers",
-            "SELECT s.*, r.place, r.assigned AS now, r.assigned IS NOT NULL AND s.assigned IS DISTINCT FROM r.assigned "
-            f"AS anew FROM {kept} s LEFT JOIN roster r ON s.id = r.id",
-        )
-        lowest = con.one("SELECT min(now) FROM kept_customers WHERE anew")[0]
-        if lowest is not None:
-            lowest -= self.needs.reach_back // MICROSECOND
-            far = [name for name, latest in state.events.items() if latest >= lowest]
-            self.see("told_far", f"{self.among(far)} AND happened < {state.upto} AND happened >= {lowest}")
-            of = "id IN (SELECT id FROM kept_customers WHERE anew)"
-            con.table("refreshed", self._grouped(told, "told_far", of))
-            own = [f"CASE WHEN s.anew THEN f.{name} ELSE s.{name} END AS {name}" for name in names]
-            con.view(
-                "known_customers",
-                f"SELECT s.id, s.place, s.now, s.first, CASE WHEN s.anew THEN coalesce(f.here, false) "
-                f"OR s.first IS NOT NULL ELSE s.here END AS here, {', '.join(own)} "
-                "FROM kept_customers s LEFT JOIN refreshed f ON s.id = f.id",
-            )
-        else:
-            con.view("known_customers", "SELECT * EXCLUDE (assigned, anew) FROM kept_customers")
-        both = [
-            f"CASE WHEN s.{name} IS NULL THEN g.{name} WHEN g.{name} IS NULL THEN s.{name} "
-            f"ELSE s.{name} + g.{name} END AS {name}"
-            for name in names
-        ]
-        con.table(
-            "counted",
-            "SELECT coalesce(s.id, g.id) AS id, coalesce(s.place, g.place) AS place, coalesce(s.now, g.assigned) AS assigned, "
-            "least(s.first, g.first) AS first, coalesce(s.here, false) OR coalesce(g.here, false) AS here, "
-            f"{', '.join(both)} FROM known_customers s FULL JOIN gained g ON s.id = g.id",
-        )

@@ -58,6 +58,8 @@ FARTHEST = 8.0
 """No boundary is farther out: 6e-16 of a normal distribution lies beyond, and 1 − alpha / 2 is still not 1."""
 CLOSEST = math.sqrt(0.998)
 """Successive looks count as correlated no more than this: smaller is the safe side, and spares a finer grid."""
+FAINTEST = 1e-6
+"""A smaller correlation of successive looks is what rounding leaves of none: nothing is known, which is the safe side."""
 LOWEST, PANEL, NODES = -6.0, 6.0, 16
 """The grid: from where, panels of how many standard deviations of the step, Gauss-Legendre nodes in each."""
 
@@ -364,7 +366,7 @@ def _nominal(z: float) -> float:
 
 
 def _step(rho: float | None) -> float | None:
-    return None if rho is None or not rho > 0 else min(rho, CLOSEST)
+    return None if rho is None or not rho > FAINTEST else min(rho, CLOSEST)
 
 
 @lru_cache(maxsize=1)

@@ -361,21 +361,6 @@ WHERE
   AND `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
   AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP);
 
-CREATE OR REPLACE TABLE `picked` AS
-SELECT
-  `r`.`place`,
-  `r`.`assigned`,
-  `e`.*,
-  CASE
-    WHEN `kind` = 0 AND `order_id` <> ''
-    THEN 'o' || `order_id`
-    WHEN `event_id` <> ''
-    THEN 'e' || `event_id`
-  END AS `mark`
-FROM `marked` AS `e`
-JOIN `roster` AS `r`
-  ON `e`.`id` = `r`.`id`;
-
 CREATE OR REPLACE TABLE `few` AS
 SELECT
   `picked`.*,
@@ -387,7 +372,79 @@ SELECT
       ORDER BY `happened` NULLS LAST, `event_id` NULLS LAST, `id` NULLS LAST
     )
   END AS `copy`
-FROM `picked`;
+FROM (
+  SELECT
+    `r`.`place`,
+    `r`.`assigned`,
+    `e`.*,
+    CASE
+      WHEN `kind` = 0 AND `order_id` <> ''
+      THEN 'o' || `order_id`
+      WHEN `event_id` <> ''
+      THEN 'e' || `event_id`
+    END AS `mark`
+  FROM `marked` AS `e`
+  JOIN `roster` AS `r`
+    ON `e`.`id` = `r`.`id`
+) AS `picked`;
+
+CREATE OR REPLACE TABLE `corrections` AS
+SELECT
+  `place`,
+  `assigned`,
+  `happened` AS `known`,
+  `kind`,
+  `happened` - `assigned` AS `off`,
+  -1 AS `k`,
+  -`v_amount` AS `v_amount`,
+  -`v_points` AS `v_points`,
+  -`v_amount` AS `v_net`,
+  CAST(NULL AS INT64) AS `lag`
+FROM `few`
+WHERE
+  `copy` > 1 AND `kind` <> 1
+UNION ALL
+SELECT
+  `place`,
+  `assigned`,
+  `happened` AS `known`,
+  0 AS `kind`,
+  `happened` - `assigned` AS `off`,
+  0 AS `k`,
+  CAST(NULL AS FLOAT64) AS `v_amount`,
+  CAST(NULL AS FLOAT64) AS `v_points`,
+  -`v_amount` AS `v_net`,
+  CAST(NULL AS INT64) AS `lag`
+FROM `few`
+WHERE
+  `kind` = 1 AND `copy` = 1 AND COALESCE(`order_id`, '') = ''
+UNION ALL
+SELECT
+  `o`.`place`,
+  `o`.`assigned`,
+  CASE
+    WHEN `r`.`happened` > `o`.`happened`
+    THEN `r`.`happened`
+    ELSE `o`.`happened`
+  END AS `known`,
+  `o`.`kind`,
+  `o`.`happened` - `o`.`assigned` AS `off`,
+  0 AS `k`,
+  CAST(NULL AS FLOAT64) AS `v_amount`,
+  CAST(NULL AS FLOAT64) AS `v_points`,
+  -`r`.`v_amount` AS `v_net`,
+  `r`.`happened` - `o`.`happened` AS `lag`
+FROM `few` AS `o`
+JOIN `few` AS `r`
+  ON `o`.`order_id` = `r`.`order_id`
+WHERE
+  `o`.`kind` = 0
+  AND `o`.`copy` = 1
+  AND `r`.`kind` = 1
+  AND `r`.`copy` = 1
+  AND (
+    `o`.`happened` >= `o`.`assigned` OR `r`.`happened` < `r`.`assigned`
+  );
 
 SELECT
   COUNT(*)
@@ -410,80 +467,34 @@ WHERE
       `n`.`k` = `order_id`
   );
 
-CREATE OR REPLACE TABLE `corrections` AS
-SELECT
-  `place`,
-  `assigned`,
-  `happened` AS `known`,
-  `kind`,
-  `happened` - `assigned` AS `off`,
-  -1 AS `k`,
-  -`v_amount` AS `v_amount`,
-  -`v_points` AS `v_points`,
-  -`v_amount` AS `v_net`
-FROM `few`
-WHERE
-  `copy` > 1 AND `kind` <> 1
-UNION ALL
-SELECT
-  `place`,
-  `assigned`,
-  `happened` AS `known`,
-  0 AS `kind`,
-  `happened` - `assigned` AS `off`,
-  0 AS `k`,
-  CAST(NULL AS FLOAT64) AS `v_amount`,
-  CAST(NULL AS FLOAT64) AS `v_points`,
-  -`v_amount` AS `v_net`
-FROM `few`
-WHERE
-  `kind` = 1 AND `copy` = 1 AND COALESCE(`order_id`, '') = ''
-UNION ALL
-SELECT
-  `o`.`place`,
-  `o`.`assigned`,
-  CASE
-    WHEN `r`.`happened` > `o`.`happened`
-    THEN `r`.`happened`
-    ELSE `o`.`happened`
-  END AS `known`,
-  `o`.`kind`,
-  `o`.`happened` - `o`.`assigned` AS `off`,
-  0 AS `k`,
-  CAST(NULL AS FLOAT64) AS `v_amount`,
-  CAST(NULL AS FLOAT64) AS `v_points`,
-  -`r`.`v_amount` AS `v_net`
-FROM `few` AS `o`
-JOIN `few` AS `r`
-  ON `o`.`order_id` = `r`.`order_id`
-WHERE
-  `o`.`kind` = 0
-  AND `o`.`copy` = 1
-  AND `r`.`kind` = 1
-  AND `r`.`copy` = 1
-  AND (
-    `o`.`happened` >= `o`.`assigned` OR `r`.`happened` < `r`.`assigned`
-  );
-
 SELECT
   COUNT(*)
-FROM `corrections`;
+FROM `few`
+WHERE
+  `kind` = 0 AND `copy` > 1 AND `v_amount` IS NULL;
 
 SELECT
-  COALESCE(SUM(`deliveries` - 1), 0)
+  COALESCE(SUM(`k`), 0)
 FROM (
   SELECT
+    `order_id`,
     CASE
       WHEN COUNT(`event_id`) = COUNT(*)
       THEN COUNT(DISTINCT `event_id`)
       ELSE COUNT(*)
-    END AS `deliveries`
+    END - 1 AS `k`
   FROM `marked`
   WHERE
     `kind` = 0 AND `order_id` <> ''
   GROUP BY
     `order_id`
+  HAVING
+    COUNT(*) > 1
 );
+
+SELECT
+  COUNT(*)
+FROM `corrections`;
 
 CREATE OR REPLACE TABLE `corrected` AS
 SELECT
@@ -721,11 +732,18 @@ WHERE
   AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
   AND `v_amount` IS NULL;
 
+CREATE OR REPLACE VIEW `buyers` AS
 SELECT
-  COUNT(*)
-FROM `few`
-WHERE
-  `kind` = 0 AND `copy` > 1 AND `v_amount` IS NULL;
+  `place`,
+  `id`,
+  `arm`,
+  `assigned`
+FROM `roster`;
+
+CREATE OR REPLACE VIEW `placed_corrections` AS
+SELECT
+  *
+FROM `corrections`;
 
 CREATE OR REPLACE TABLE `unit` AS
 SELECT
@@ -1927,7 +1945,7 @@ FROM (
             AND `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
             AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
         ) AS `e`
-        JOIN `roster` AS `r`
+        JOIN `buyers` AS `r`
           ON `e`.`id` = `r`.`id`
       )
       WHERE
@@ -1975,7 +1993,7 @@ FROM (
           THEN COALESCE(CAST(`k` AS FLOAT64), 0e0)
           ELSE 0e0
         END AS `y5`
-      FROM `corrections`
+      FROM `placed_corrections`
       WHERE
         `off` >= 0
     )

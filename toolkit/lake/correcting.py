@@ -1,0 +1,161 @@
+"""What events that cannot just be added up change, from one measurement to the next.
+
+Events of which one may change the other have one sign. So only the signs of new events, and of the customers who
+were assigned since, are looked into again; what was found of all others holds.
+"""
+
+from __future__ import annotations
+
+from toolkit.lake.activity import (
+    ORDER,
+    UNMATCHED,
+    Few,
+    corrected_numbers,
+    corrections_of,
+    repeated_orders,
+)
+from toolkit.lake.engine import micros_of, quoted
+from toolkit.lake.events import Told, among
+from toolkit.lake.step import Step
+
+__all__ = ["changed_since", "correct"]
+
+NOT_THERE, AGAIN = -1, -2
+"""Kinds of rows that only count something: refunds of orders that are not there, orders that stand there again."""
+CHAIN = 4
+"""So many times more signs may be drawn in by events that share an id, before all are looked into."""
+
+
+def correct(step: Step, told: Told, *, only_newcomers: bool) -> tuple[Few, bool]:
+    """Create `corrections`, those found now (`corrections_new`) and no longer held (`retracted`), and `changed`.
+
+    `changed` is a row per customer of whom what is corrected may differ: the sums of corrections, whether there
+    are any, and the customer's number in `kept_customers`. Needs `marked_new`, `ledger`, and `newcomers` where
+    `only_newcomers`.
+
+    Returns:
+        what was found, and whether all was looked into, kept or not.
+    """
+    con, state = step.con, step.state
+    anew = not (only_newcomers and state.customers and _touch(step, told))
+    new = "SELECT * FROM marked_new"
+    kept = f"SELECT * FROM {step.store.read_files(state.marked)}" if state.marked else None
+    if kept and anew:
+        new = f"{kept} UNION ALL {new}"
+    elif kept:
+        again = "sign IN (SELECT sign FROM touched) OR (sign IS NULL AND id IN (SELECT id FROM newcomers))"
+        new = f"{kept} WHERE {again} UNION ALL {new}"
+    con.table("marked", new)
+    who = ["sign", "id", "arm", "assigned"]
+    ways = corrections_of(con, step.experiment, told, step.values, who, roster="ledger")
+    values = [*step.values, "v_net", "lag"]
+    nothing = ", ".join(f"NULL AS {name}" for name in values)
+    if told.refunds:
+        ways.append(
+            f"SELECT sign, id, arm, assigned, NULL AS known, {NOT_THERE} AS kind, NULL AS off, 1 AS k, {nothing} "
+            f"FROM few WHERE {UNMATCHED}"
+        )
+    ways.append(
+        f"SELECT sign, NULL AS id, NULL AS arm, NULL AS assigned, NULL AS known, {AGAIN} AS kind, NULL AS off, k, {nothing} "
+        f"FROM ({repeated_orders('sign', 'order_id')})"
+    )
+    con.table("corrections_new", " UNION ALL ".join(ways))
+    _merge(step, told, anew=anew)
+    bare = f"-sum(k) FILTER (WHERE kind = {ORDER} AND off IS NOT NULL AND k < 0 AND v_amount IS NULL)"
+    rows, repeated, unmatched, without = con.one(
+        f"SELECT count(off), sum(k) FILTER (WHERE kind = {AGAIN}), sum(k) FILTER (WHERE kind = {NOT_THERE}), "
+        f"{bare if quoted('v_amount') in step.values else '0'} FROM corrections"
+    )
+    return Few(int(rows), int(repeated or 0), int(unmatched or 0), int(without or 0)), anew
+
+
+def _touch(step: Step, told: Told) -> bool:
+    """Create `touched(sign)`: what must be looked into again; False where it cannot be told."""
+    con, state = step.con, step.state
+    signs = "SELECT sign FROM marked_new WHERE sign IS NOT NULL"
+    every = "marked_new"
+    if state.marked:
+        kept = step.store.read_files(state.marked)
+        whose = "sign IS NOT NULL AND id IN (SELECT id FROM newcomers)"
+        signs += f" UNION ALL SELECT sign FROM {kept} WHERE {whose}"
+        every = f"(SELECT sign, kind, event_id, order_id FROM {kept} UNION ALL SELECT sign, kind, event_id, order_id FROM marked_new)"
+    con.table("touched", f"SELECT DISTINCT sign FROM ({signs})")
+    if not told.refunds:
+        return True
+    # events of one id are one event, even where they name several orders
+    by_event = (
+        f"NOT (kind = {ORDER} AND coalesce(order_id, '') <> '') AND event_id <> '' AND sign IS NOT NULL"
+    )
+    own = f"SELECT event_id FROM {every} WHERE {by_event} AND sign IN (SELECT sign FROM touched)"
+    drawn = (
+        f"SELECT DISTINCT sign FROM {every} WHERE {by_event} AND event_id IN ({own}) "
+        "AND sign NOT IN (SELECT sign FROM touched)"
+    )
+    for _ in range(CHAIN):
+        con.table("drawn_in", drawn)
+        if not con.one("SELECT count(*) FROM drawn_in")[0]:
+            return True
+        con.run("INSERT INTO touched SELECT sign FROM drawn_in")
+    return False
+
+
+def _merge(step: Step, told: Told, *, anew: bool) -> None:
+    con, state = step.con, step.state
+    kept = None
+    if state.corrections and not anew:
+        rows, holds = step.store.read_files(state.corrections), ""
+        if state.retracted:
+            holds = f" WHERE NOT EXISTS (SELECT 1 FROM {step.store.read_files(state.retracted)} r WHERE r.sign = c.sign AND r.step > c.step)"
+        kept = f"SELECT c.* EXCLUDE (step) FROM {rows} c{holds}"
+    if kept is None:
+        con.table("retracted", "SELECT * FROM corrections_new WHERE false")
+        con.view("corrections", "SELECT * FROM corrections_new")
+    else:
+        con.table(
+            "corrections_kept",
+            f"SELECT *, coalesce(sign IN (SELECT sign FROM touched), false) AS gone FROM ({kept})",
+        )
+        con.table("retracted", "SELECT * EXCLUDE (gone) FROM corrections_kept WHERE gone")
+        con.view(
+            "corrections",
+            "SELECT * EXCLUDE (gone) FROM corrections_kept WHERE NOT gone UNION ALL SELECT * FROM corrections_new",
+        )
+    own = "SELECT id, arm, assigned FROM corrections_new WHERE id IS NOT NULL UNION ALL SELECT id, arm, assigned FROM retracted WHERE id IS NOT NULL"
+    numbers = ", ".join(corrected_numbers(step.experiment, step.needs, told))
+    names = ", ".join(f"s.{each.name}" for each in step.needs.counted)
+    con.table(
+        "affected",
+        f"SELECT id, any_value(arm) AS arm, any_value(assigned) AS assigned FROM ({own}) GROUP BY id",
+    )
+    con.table(
+        "changed",
+        f"SELECT a.*, {names}, s.id IS NOT NULL AS corrected, k.number FROM affected a LEFT JOIN (SELECT id, {numbers} "
+        "FROM corrections WHERE off IS NOT NULL AND id IN (SELECT id FROM affected) GROUP BY id) s ON a.id = s.id "
+        "LEFT JOIN kept_customers k ON a.id = k.id",
+    )
+
+
+def changed_since(step: Step, told: Told, *, anew: bool) -> int:
+    """Return an instant before which nothing differs from what was known; 0 where anything may.
+
+    What is known of the time before an instant depends on nothing that happened later: of orders with one id
+    the earliest counts, and a refund counts from when both it and its order had happened. `anew` as `correct`
+    says.
+    """
+    con = step.con
+    if step.experiment.analysis.looks == "fixed" or not step.state.customers or anew:
+        return 0
+    if con.one("SELECT count(*) FROM kept_customers WHERE was IS NOT NULL AND assigned IS DISTINCT FROM was")[
+        0
+    ]:
+        return 0
+    columns = ", ".join(["id", "known", "kind", "off", "k", *step.values, "v_net"])
+    one, other = (f"SELECT {columns} FROM {each} WHERE off >= 0" for each in ("retracted", "corrections_new"))
+    ends = [
+        con.one(f"SELECT min(happened) FROM told_new WHERE {among(told.kinds)} AND {told.span}")[0],
+        con.one("SELECT min(assigned) FROM kept_customers WHERE anew")[0],
+        con.one(f"SELECT min(known) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))")[
+            0
+        ],
+    ]
+    return min([micros_of(step.as_of_end), *(int(each) for each in ends if each is not None)])
