@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["enrolled_by_look", "look_sums"]
 
 WEEK = timedelta(days=7) // MICROSECOND
+ABREAST = 8
+"""So many looks are summed in columns of their own; of more, a row each."""
 
 
 def look_sums(
@@ -163,6 +165,9 @@ def _steps(
             "FROM placed_corrections WHERE off >= 0"
             + (f" AND known >= {micros_of(experiment.end_of(looks[anew - 1]))}" if anew else "")
         )
+    if anew and len(looks) - anew <= ABREAST:
+        _abreast(con, steps, range(anew, len(looks)), outcomes)
+        return
     sums = ", ".join(f"sum({each.name}) AS {each.name}" for each in outcomes)
     before = ", ".join(
         f"coalesce(sum({each.name}) OVER (PARTITION BY place ORDER BY look "
@@ -181,6 +186,30 @@ def _steps(
             f"(SELECT place, min(born) AS born, {sums} FROM recent_steps GROUP BY place) b ON a.place = b.place"
         )
     con.table("running", f"SELECT *, {after} FROM (SELECT *, {before} FROM ({by_look}))")
+
+
+def _abreast(con: Engine, steps: str, looks: range, outcomes: Sequence[Column]) -> None:
+    """Create `running` of a few last looks: a column for each, and what a customer had before it from what there is now."""
+    sums = ", ".join(
+        f"sum(CASE WHEN look = {look} THEN {each.name} ELSE 0e0 END) AS {each.name}_{look}"
+        for look in looks
+        for each in outcomes
+    )
+    now = ", ".join(f"CAST(coalesce(a.{each.name}, 0) AS DOUBLE) AS n{each.name}" for each in outcomes)
+    con.table(
+        "recent_steps",
+        f"SELECT b.*, {now} FROM (SELECT place, min(born) AS born, {sums} FROM ({steps}) GROUP BY place) b "
+        "JOIN active a ON a.place = b.place",
+    )
+    ways = []
+    for look in looks:
+        sides = []
+        for each in outcomes:
+            later = [f"{each.name}_{at}" for at in looks if at > look]
+            after = f"({' - '.join([f'n{each.name}', *later])})"
+            sides += [f"{after} - {each.name}_{look} AS s{each.name}", f"{after} AS t{each.name}"]
+        ways.append(f"SELECT place, born, {look} AS look, {', '.join(sides)} FROM recent_steps")
+    con.view("running", " UNION ALL ".join(ways))
 
 
 def _first_changed(

@@ -187,7 +187,7 @@ def _orders(
         return None
     name = experiment.events.order.name
     horizon = end - HORIZON // MICROSECOND
-    since, older = max(first, horizon), None
+    since, every, older = max(first, horizon), None, None
     if told.in_span.get(name, 0) <= SAMPLED:
         rows = _ours(con, experiment, needs, told, edges, since, end)
     elif told.numbered:
@@ -202,10 +202,9 @@ def _orders(
     places = rows[:, 0].astype(int)
     ages, counts, amounts = (bounds[places] + bounds[places + 1]) / 2, rows[:, 1], np.maximum(rows[:, 2], 0.0)
     if first < horizon:
-        if older is None:
-            recent, older = _recent_and_older(con, told, name, first, since, end)
-        else:
-            recent = every.sum()
+        recent = None if every is None else float(every.sum())
+        if recent is None or older is None:
+            recent, older = _recent_and_older(con, told, name, first, since, end, recent=recent)
         beyond = counts.sum() / recent * older if recent else older
         worth = (
             amounts.sum() / counts.sum() if counts.sum() else 1.0
@@ -333,10 +332,13 @@ def _pooled(sampled: Vector) -> Vector:
 
 
 def _recent_and_older(
-    con: Engine, told: Told, name: str, first: int, since: int, end: int
+    con: Engine, told: Told, name: str, first: int, since: int, end: int, *, recent: float | None = None
 ) -> tuple[float, float]:
-    """Return how many events of a name happened since an instant, and how many before it but since the first."""
-    spans = ((None, first), (since, end), (end, None))
+    """Return how many events of a name happened since an instant, and how many before it but since the first.
+
+    `recent` is the former where it is known.
+    """
+    spans = [(None, first), (end, None), *([(since, end)] if recent is None else [])]
     asked = [told.between(*span) for span in spans]
     if (
         told.version is not None
@@ -348,4 +350,6 @@ def _recent_and_older(
         sums = ", ".join(f"sum(CASE WHEN {each} THEN 1 ELSE 0 END)" for each in asked)
         row = con.one(f"SELECT {sums} FROM told WHERE {among([name])} AND {told.span}")
         counts = [int(each or 0) for each in row]
-    return counts[1], told.in_span.get(name, 0) - sum(counts)
+    before, beyond = counts[:2]
+    recent = counts[2] if recent is None else recent
+    return recent, told.in_span.get(name, 0) - before - beyond - recent

@@ -91,9 +91,9 @@ class Signs:
     places: Places
 
     @classmethod
-    def sorted_from(cls, signs: Numbers, places: Places) -> Signs:
-        """Return signs in whatever order, sorted."""
-        order = np.argsort(signs, kind="stable")
+    def sorted_from(cls, signs: Numbers, places: Places, *, runs: bool = False) -> Signs:
+        """Return signs in whatever order, sorted; `runs` says that they are a few sorted stretches."""
+        order = np.argsort(signs, kind="stable" if runs else None)
         return cls(signs[order], places[order])
 
     def found(self, wanted: Numbers) -> tuple[npt.NDArray[np.bool_], Places]:
@@ -193,7 +193,9 @@ class Store:
             last = runs.pop()
             kept.pop()
             fresh = Signs.sorted_from(
-                np.concatenate([last.signs, fresh.signs]), np.concatenate([last.places, fresh.places])
+                np.concatenate([last.signs, fresh.signs]),
+                np.concatenate([last.places, fresh.places]),
+                runs=True,
             )
         mark = uuid.uuid4().hex
         pair = [f"signs-{mark}.npy", f"places-{mark}.npy"]

@@ -108,6 +108,13 @@ def planned_boundaries(
         ValueError: fractions that do not increase from above zero, an alpha outside (0, 1), or a wrong length.
     """
     _checked(fractions, alpha, correlations)
+    return _planned(tuple(fractions), alpha, None if correlations is None else tuple(correlations))
+
+
+@lru_cache(maxsize=256)
+def _planned(
+    fractions: tuple[float, ...], alpha: float, correlations: tuple[float | None, ...] | None
+) -> tuple[Boundary | None, ...]:
     given = [None] * (len(fractions) - 1) if correlations is None else correlations
     steps = [None, *(_step(rho) for rho in given), None]
     found: list[Boundary | None] = []
