@@ -53,6 +53,7 @@ class World:
         self.told, self.number = [], 0
         self.reach = [60, 9, 16][seed % 3]  # days that some events come late
         self.late = [0.0, 0.2][seed // 3 % 2]  # share of assignments that come late
+        self.refunds_from = [0, 2][seed // 2 % 2]  # the first week that has refunds, if any has
         self.free = [f"c{n}" for n in range(70)]
         self.rng.shuffle(self.free)
 
@@ -79,7 +80,7 @@ class World:
             orders = [row for row in self.told + rows if row["name"] == "Order Completed"]
             if kind < 0.2:
                 row = self.one("Visited", who, at, None, None)
-            elif kind < 0.35 and orders and self.refunds:
+            elif kind < 0.35 and orders and self.refunds and week >= self.refunds_from:
                 of = orders[rng.integers(max(0, len(orders) - self.reach * 8), len(orders))]
                 named = (
                     of["order_id"]
@@ -88,6 +89,9 @@ class World:
                 )
                 amount = of["amount"] if rng.random() < 0.5 or of["amount"] is None else of["amount"] / 2
                 row = self.one("Order Refunded", of["id"] if rng.random() < 0.9 else who, at, named, amount)
+                others = [each for each in self.told if each["name"] == "Order Refunded"]
+                if others and rng.random() < 0.15:  # the same refund once more, or one id for two
+                    row["event_id"] = others[rng.integers(0, len(others))]["event_id"]
             elif kind < 0.5 and orders:
                 row = dict(orders[rng.integers(max(0, len(orders) - self.reach * 8), len(orders))])
                 if rng.random() < 0.7:

@@ -216,9 +216,8 @@ def _look_closely(con: Engine, experiment: Experiment, told: Told, kind: str, va
         return Few()
     shown = ", ".join(["id", f"{kind} AS kind", "happened", "event_id", "order_id", *values])
     repeated = f"{sign} IN (SELECT sign FROM event_repeats)"
-    if (
-        repeats and told.refunds and con.dialect == "duckdb"
-    ):  # others look each row up in a list, not in a hash table
+    together_read = con.dialect == "duckdb"  # others look each row up in a list, not in a hash table
+    if repeats and told.refunds and together_read:
         marked = f"SELECT {shown} {of} AND ({repeated} OR {among([refund])})"
     else:
         ways = []

@@ -73,12 +73,12 @@ def _touch(step: Step, told: Told) -> bool:
     """Create `touched(sign)`: what must be looked into again; False where it cannot be told."""
     con, state = step.con, step.state
     signs = "SELECT sign FROM marked_new WHERE sign IS NOT NULL"
-    every = "marked_new"
+    every, shown = "marked_new", "sign, kind, event_id, order_id"
     if state.marked:
         kept = step.store.read_files(state.marked)
         whose = "sign IS NOT NULL AND id IN (SELECT id FROM newcomers)"
         signs += f" UNION ALL SELECT sign FROM {kept} WHERE {whose}"
-        every = f"(SELECT sign, kind, event_id, order_id FROM {kept} UNION ALL SELECT sign, kind, event_id, order_id FROM marked_new)"
+        every = f"(SELECT {shown} FROM {kept} UNION ALL SELECT {shown} FROM marked_new)"
     con.table("touched", f"SELECT DISTINCT sign FROM ({signs})")
     if not told.refunds:
         return True
@@ -100,33 +100,36 @@ def _touch(step: Step, told: Told) -> bool:
 
 
 def _merge(step: Step, told: Told, *, anew: bool) -> None:
-    con, state = step.con, step.state
-    kept = None
-    if state.corrections and not anew:
-        rows, holds = step.store.read_files(state.corrections), ""
-        if state.retracted:
-            holds = f" WHERE NOT EXISTS (SELECT 1 FROM {step.store.read_files(state.retracted)} r WHERE r.sign = c.sign AND r.step > c.step)"
-        kept = f"SELECT c.* EXCLUDE (step) FROM {rows} c{holds}"
-    if kept is None:
+    """Create `corrections` of those kept that still hold and those found now, `retracted`, and `changed`."""
+    con, state, store = step.con, step.state, step.store
+    if anew or not state.corrections:
         con.table("retracted", "SELECT * FROM corrections_new WHERE false")
         con.view("corrections", "SELECT * FROM corrections_new")
     else:
+        holds = "true"
+        if state.retracted:
+            gone = f"SELECT 1 FROM {store.read_files(state.retracted)} r WHERE r.sign = c.sign AND r.step > c.step"
+            holds = f"NOT EXISTS ({gone})"
         con.table(
             "corrections_kept",
-            f"SELECT *, coalesce(sign IN (SELECT sign FROM touched), false) AS gone FROM ({kept})",
+            "SELECT c.* EXCLUDE (step), coalesce(c.sign IN (SELECT sign FROM touched), false) AS gone "
+            f"FROM {store.read_files(state.corrections)} c WHERE {holds}",
         )
         con.table("retracted", "SELECT * EXCLUDE (gone) FROM corrections_kept WHERE gone")
         con.view(
             "corrections",
             "SELECT * EXCLUDE (gone) FROM corrections_kept WHERE NOT gone UNION ALL SELECT * FROM corrections_new",
         )
-    own = "SELECT id, arm, assigned FROM corrections_new WHERE id IS NOT NULL UNION ALL SELECT id, arm, assigned FROM retracted WHERE id IS NOT NULL"
-    numbers = ", ".join(corrected_numbers(step.experiment, step.needs, told))
-    names = ", ".join(f"s.{each.name}" for each in step.needs.counted)
+    own = " UNION ALL ".join(
+        f"SELECT id, arm, assigned FROM {each} WHERE id IS NOT NULL"
+        for each in ("corrections_new", "retracted")
+    )
     con.table(
         "affected",
         f"SELECT id, any_value(arm) AS arm, any_value(assigned) AS assigned FROM ({own}) GROUP BY id",
     )
+    numbers = ", ".join(corrected_numbers(step.experiment, step.needs, told))
+    names = ", ".join(f"s.{each.name}" for each in step.needs.counted)
     con.table(
         "changed",
         f"SELECT a.*, {names}, s.id IS NOT NULL AS corrected, k.number FROM affected a LEFT JOIN (SELECT id, {numbers} "
@@ -145,17 +148,15 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
     con = step.con
     if step.experiment.analysis.looks == "fixed" or not step.state.customers or anew:
         return 0
-    if con.one("SELECT count(*) FROM kept_customers WHERE was IS NOT NULL AND assigned IS DISTINCT FROM was")[
-        0
-    ]:
+    moved = "was IS NOT NULL AND assigned IS DISTINCT FROM was"
+    if con.rows(f"SELECT 1 FROM kept_customers WHERE {moved} LIMIT 1"):
         return 0
     columns = ", ".join(["id", "known", "kind", "off", "k", *step.values, "v_net"])
     one, other = (f"SELECT {columns} FROM {each} WHERE off >= 0" for each in ("retracted", "corrections_new"))
-    ends = [
-        con.one(f"SELECT min(happened) FROM told_new WHERE {among(told.kinds)} AND {told.span}")[0],
-        con.one("SELECT min(assigned) FROM kept_customers WHERE anew")[0],
-        con.one(f"SELECT min(known) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))")[
-            0
-        ],
-    ]
-    return min([micros_of(step.as_of_end), *(int(each) for each in ends if each is not None)])
+    firsts = (
+        f"SELECT min(happened) FROM told_new WHERE {among(told.kinds)} AND {told.span}",
+        "SELECT min(assigned) FROM kept_customers WHERE anew",
+        f"SELECT min(known) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))",
+    )
+    found = (con.one(first)[0] for first in firsts)
+    return min([micros_of(step.as_of_end), *(int(at) for at in found if at is not None)])

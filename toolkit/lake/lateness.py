@@ -206,9 +206,7 @@ def _orders(
         if recent is None or older is None:
             recent, older = _recent_and_older(con, told, name, first, since, end, recent=recent)
         beyond = counts.sum() / recent * older if recent else older
-        worth = (
-            amounts.sum() / counts.sum() if counts.sum() else 1.0
-        )  # of no order now, amounts do not matter
+        worth = amounts.sum() / counts.sum() if counts.sum() else 1.0  # of no order, amounts do not matter
         ages, counts = np.r_[ages, float(edges[-1])], np.r_[counts, beyond]
         amounts = np.r_[amounts, beyond * worth]
     return Orders(ages, counts, amounts) if counts.sum() else None
@@ -340,13 +338,11 @@ def _recent_and_older(
     """
     spans = [(None, first), (end, None), *([(since, end)] if recent is None else [])]
     asked = [told.between(*span) for span in spans]
-    if (
-        told.version is not None
-    ):  # of the lake's many files each question opens few; one file is looked through once
+    if told.version is not None:  # each question opens few of the lake's many files
         counts = [
             int(con.one(f"SELECT count(*) FROM told WHERE {among([name])} AND {each}")[0]) for each in asked
         ]
-    else:
+    else:  # one file is looked through once
         sums = ", ".join(f"sum(CASE WHEN {each} THEN 1 ELSE 0 END)" for each in asked)
         row = con.one(f"SELECT {sums} FROM told WHERE {among([name])} AND {told.span}")
         counts = [int(each or 0) for each in row]
