@@ -131,6 +131,8 @@ class Schedule:
         return planned_p_value(z, fractions, correlations)
 
 
+ROUNDING = 1e-12
+"""So small a part of the sum of squares is what rounding leaves where all customers have one value."""
 TINIEST = 1e-15
 """The alpha of an interval where nothing may be claimed."""
 TUNED_FOR = 0.05
@@ -249,7 +251,8 @@ def _group(sums: ArmLook) -> tuple[Group, Vector] | None:
         value = float(mean[0] / mean[1])
         weights = np.array([1.0, -value]) / mean[1]
     products = sums.second - n * np.outer(mean, mean)
-    variance = max(float(weights @ products @ weights), 0.0) / (n - 1) / n
+    spread, whole = float(weights @ products @ weights), float(abs(weights) @ abs(sums.second) @ abs(weights))
+    variance = spread / (n - 1) / n if spread > ROUNDING * whole else 0.0
     return Group(n, value, variance), weights
 
 
