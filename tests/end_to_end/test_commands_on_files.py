@@ -131,7 +131,7 @@ def test_people_without_the_key_and_repeated_ones_are_reported(lift, case):
     )
     said = lift("assign", case.write()).stdout
     assert (
-        "85 people qualify; 80 customers have the key `id`, 2 lack it (1 are known by e-mail only), 3 stand there more than once"
+        "85 people qualify; 80 customers have the key `id`, 2 without it (1 known by e-mail only), 3 stand there more than once"
         in said
     )
 

@@ -369,6 +369,19 @@ def test_a_stated_zone_reads_instants_without_one(case):
     assert measured(case.write()).lifts == expected
 
 
+def test_a_bare_day_is_midnight_in_the_stated_zone(case):
+    case.spec = FILES.replace(
+        "events: {source: files}", "events: {source: files, path: events.csv, timezone: America/New_York}"
+    )
+    case.assignments["assigned_at"] = "2026-01-10T03:00:00Z"  # the evening of the 9th in New York
+    case.events["timestamp"] = "2026-01-10"
+    lift = measured(case.write(csv=True)).lifts[0]
+    assert lift.converters == {"treatment": 14, "holdout": 13}
+    case.spec = case.spec.replace("America/New_York", "Europe/Berlin")  # an hour before midnight UTC
+    lift = measured(case.write(csv=True)).lifts[0]
+    assert lift.converters == {"treatment": 0, "holdout": 0}
+
+
 def test_a_metric_on_an_event_that_never_occurs_is_refused_with_the_nearest_name(case):
     case.spec = FILES.replace("event: Order Completed, role", "event: Order Complete, role")
     with pytest.raises(SpecError, match=r"metrics\[0\] .*'Order Complete'; did you mean 'Order Completed'"):

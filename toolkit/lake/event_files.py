@@ -9,7 +9,7 @@ from toolkit.design.sources import EventColumns, Events
 from toolkit.errors import DataError
 from toolkit.lake.arrivals import Arrival, Kept, reader_of
 from toolkit.lake.engine import Engine, at_micros, instant, micros, parquet, quoted, text, texts
-from toolkit.lake.sources import HAS_ZONE, INTEGERS
+from toolkit.lake.sources import INTEGERS, has_zone
 from toolkit.lake.tables import Lake
 
 __all__ = ["columns_of", "first_of", "instant_of", "keep_told", "need_columns", "read_told", "text_of"]
@@ -180,7 +180,7 @@ def instant_of(name: str, kind: str, zone: str | None) -> str:
         told = number.format(f"TRY_CAST({said} AS DOUBLE)")
         return (
             f"CASE WHEN regexp_full_match({said}, '\\d{{9,}}(\\.\\d+)?') THEN to_timestamp({told}) "
-            f"WHEN regexp_matches({said}, {text(HAS_ZONE)}) THEN TRY_CAST({said} AS TIMESTAMPTZ) "
+            f"WHEN {has_zone(said)} THEN TRY_CAST({said} AS TIMESTAMPTZ) "
             f"ELSE timezone({there}, TRY_CAST({said} AS TIMESTAMP)) END"
         )
     return f"timezone({there}, TRY_CAST({name} AS TIMESTAMP))"

@@ -15,12 +15,19 @@ from typing import Any
 from toolkit.errors import DataError
 from toolkit.lake.engine import Engine, micros, quoted, text, texts
 
-__all__ = ["FileTable", "open_file"]
+__all__ = ["FileTable", "has_zone", "open_file"]
 
 INTEGERS = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
 }  # fmt: skip
 HAS_ZONE = r"(?i).*\d\s*(z|utc|[+-]\d{2}(:?\d{2})?)$"
+DAY = r"^\s*\d{4}-\d{1,2}-\d{1,2}\s*$"
+"""A bare day, whose end looks like an offset."""
+
+
+def has_zone(value: str) -> str:
+    """Return the condition that the text of an instant names its time zone."""
+    return f"regexp_matches({value}, {text(HAS_ZONE)}) AND NOT regexp_matches({value}, {text(DAY)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ class FileTable:
                 parsed = f"TRY_CAST({name} AS TIMESTAMPTZ)"
             else:
                 parsed = (
-                    f"CASE WHEN regexp_matches({name}, {text(HAS_ZONE)}) THEN TRY_CAST({name} AS TIMESTAMPTZ) "
+                    f"CASE WHEN {has_zone(name)} THEN TRY_CAST({name} AS TIMESTAMPTZ) "
                     f"ELSE timezone({text(zone)}, TRY_CAST({name} AS TIMESTAMP)) END"
                 )
             self.refuse(f"{parsed} IS NULL", column, "is no instant; write it as 2026-10-05T09:30:00Z")

@@ -38,7 +38,7 @@ def assigned_text(experiment: Experiment, done: Assigned) -> str:
 def _matches(experiment: Experiment, found: MatchReport) -> str:
     said = f"{found.people:,} people qualify; {found.with_key:,} customers have the key `{experiment.identity.key}`"
     if found.without_key:
-        said += f", {found.without_key:,} lack it ({found.email_only:,} are known by e-mail only)"
+        said += f", {found.without_key:,} without it ({found.email_only:,} known by e-mail only)"
     if found.repeated:
         said += f", {found.repeated:,} stand there more than once"
     return said
