@@ -20,7 +20,6 @@ from toolkit.lake.unit import Column, Needs
 __all__ = [
     "MICROSECOND",
     "ORDER",
-    "REFUND",
     "UNMATCHED",
     "Activity",
     "Few",
@@ -32,15 +31,18 @@ __all__ = [
     "corrections_of",
     "currencies_of",
     "kind_of",
-    "look_into_marked",
     "plain_numbers",
     "repeated_orders",
-    "settle_activity",
     "sign_of",
     "together",
 ]
 
 ORDER, REFUND = 0, 1
+UNMATCHED = (
+    f"kind = {REFUND} AND copy = 1 AND order_id <> '' "
+    f"AND order_id NOT IN (SELECT order_id FROM few WHERE kind = {ORDER} AND order_id <> '')"
+)
+"""The condition that a row of `few` is a refund of an order that is not there."""
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -69,7 +71,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Few:
-    """What the careful look found: rows of `corrections`, repeated orders, unmatched refunds, and orders without amount among those that do not count."""
+    """What the careful look found: rows of `corrections`, repeated orders, unmatched refunds, copies without an amount."""
 
     rows: int = 0
     repeated: int = 0
@@ -96,7 +98,7 @@ def add_up(con: Engine, experiment: Experiment, needs: Needs, told: Told, ledger
         f"(SELECT {', '.join(columns)} FROM told WHERE {among(told.wanted)} AND {told.span}) e "
         f"JOIN roster r ON e.id = r.id) WHERE {matters} GROUP BY place"
     )
-    activity = settle_activity(con, experiment, needs, told, few, grouped)
+    activity = _settle_activity(con, experiment, needs, told, few, grouped)
     if not told.without_amount:
         return activity
     return replace(activity, without_amount=_without_amount(con, experiment, told, few))
@@ -114,7 +116,7 @@ def corrected_numbers(experiment: Experiment, needs: Needs, told: Told) -> list[
     return [_number(experiment, told, codes, each, corrected=True) for each in needs.counted]
 
 
-def settle_activity(
+def _settle_activity(
     con: Engine, experiment: Experiment, needs: Needs, told: Told, few: Few, grouped: str
 ) -> Activity:
     """Create `active(place, y…, e0)` from the plain sums `grouped` and the corrections that `few` tells of.
@@ -216,8 +218,7 @@ def _look_closely(con: Engine, experiment: Experiment, told: Told, kind: str, va
         return Few()
     shown = ", ".join(["id", f"{kind} AS kind", "happened", "event_id", "order_id", *values])
     repeated = f"{sign} IN (SELECT sign FROM event_repeats)"
-    together_read = con.dialect == "duckdb"  # others look each row up in a list, not in a hash table
-    if repeats and told.refunds and together_read:
+    if repeats and told.refunds and con.dialect == "duckdb":  # elsewhere OR may cost the hash table
         marked = f"SELECT {shown} {of} AND ({repeated} OR {among([refund])})"
     else:
         ways = []
@@ -228,7 +229,7 @@ def _look_closely(con: Engine, experiment: Experiment, told: Told, kind: str, va
             ways.append(f"SELECT {shown} FROM told WHERE {among([refund])} AND {told.span}")
         marked = " UNION ALL ".join(ways)
     con.table("marked", marked)  # by itself: few rows, which then look for their customers
-    return look_into_marked(con, experiment, told, values)
+    return _look_into_marked(con, experiment, told, values)
 
 
 def sign_of(con: Engine, experiment: Experiment, told: Told) -> str:
@@ -243,7 +244,7 @@ def sign_of(con: Engine, experiment: Experiment, told: Told) -> str:
     )
 
 
-def look_into_marked(con: Engine, experiment: Experiment, told: Told, values: list[str]) -> Few:
+def _look_into_marked(con: Engine, experiment: Experiment, told: Told, values: list[str]) -> Few:
     """Create `corrections` from `marked`: what every event that cannot just be added up changes.
 
     A correction is of the customer at `place`, known since an instant, and counts as an event of its kind does,
@@ -268,10 +269,9 @@ def corrections_of(
     values: list[str],
     who: Sequence[str],
     *,
-    marked: str = "marked",
     roster: str = "roster",
 ) -> list[str]:
-    """Create `few` from the events `marked`, and return the queries of corrections, each with the columns `who` of it.
+    """Create `few` from `marked`, and return the queries of corrections, each with the columns `who` of it.
 
     `few` are the events of assigned customers; `copy` is 1 for the one that counts of those that are one event.
     `who` are columns of `roster`, or of `marked`.
@@ -285,7 +285,7 @@ def corrections_of(
         "few",
         "SELECT picked.*, CASE WHEN mark IS NULL THEN 1 ELSE "
         "row_number() OVER (PARTITION BY mark ORDER BY happened, event_id, id) END AS copy "
-        f"FROM (SELECT {own}, e.*, {mark} FROM {marked} e JOIN {roster} r ON e.id = r.id) picked",
+        f"FROM (SELECT {own}, e.*, {mark} FROM marked e JOIN {roster} r ON e.id = r.id) picked",
     )
     amount = quoted("v_amount") in values
     minus = [f"-{name} AS {name}" for name in values] + (["-v_amount AS v_net"] if amount else ["0 AS v_net"])
@@ -310,20 +310,13 @@ def corrections_of(
     return parts
 
 
-UNMATCHED = (
-    f"kind = {REFUND} AND copy = 1 AND order_id <> '' "
-    f"AND order_id NOT IN (SELECT order_id FROM few WHERE kind = {ORDER} AND order_id <> '')"
-)
-"""The condition that a row of `few` is a refund of an order that is not there."""
-
-
-def repeated_orders(*keys: str, marked: str = "marked") -> str:
+def repeated_orders(*keys: str) -> str:
     """Return the query of how often (k) the orders of `marked` stand there again, beyond deliveries of one event.
 
     `keys` are `order_id`, or what tells orders apart besides.
     """
     deliveries = "CASE WHEN count(event_id) = count(*) THEN count(DISTINCT event_id) ELSE count(*) END - 1"
-    of = f"FROM {marked} WHERE kind = {ORDER} AND order_id <> ''"
+    of = f"FROM marked WHERE kind = {ORDER} AND order_id <> ''"
     return f"SELECT {', '.join(keys)}, {deliveries} AS k {of} GROUP BY {', '.join(keys)} HAVING count(*) > 1"
 
 

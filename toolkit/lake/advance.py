@@ -25,7 +25,7 @@ from toolkit.lake.ledger import Ledger
 from toolkit.lake.marking import mark, without_amount
 from toolkit.lake.sources import FileTable
 from toolkit.lake.state import STATE_UPTO, Signs, State, Store, store_of
-from toolkit.lake.step import Step
+from toolkit.lake.step import Step, files_by_name
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
 
@@ -140,7 +140,7 @@ def advance(
     table, shown, where, _, through = events_of_lake(con, pinned, experiment, spec, needs)
     since = ledger.first_at - needs.reach_back
     state = store.read(_fits(con, experiment, needs, table, shown, where, since))
-    files = {name.rpartition("/")[2]: name for name in pinned.files("events")}
+    files = files_by_name(pinned.files("events"))
     if not files.keys() >= state.events.keys():  # files were merged or rewritten: nobody knows what is new
         state = State(state.fits)
     if micros_of(as_of_end) < state.upto:
@@ -213,7 +213,7 @@ def _take(step: Step, spec: str, through: datetime | None, version: int) -> Adva
         state,
         upto=upto,
         step=state.step + 1,
-        ledger=[name.rpartition("/")[2] for name in step.ledger.files],
+        ledger=list(files_by_name(step.ledger.files)),
         events=places,
         by_name={name: list(row) for name, row in by_name.items()},
         corrections=[] if anew else state.corrections,

@@ -10,7 +10,7 @@ from toolkit.lake.activity import MICROSECOND, codes_of, kind_of, plain_numbers,
 from toolkit.lake.engine import micros_of, parquet, text
 from toolkit.lake.events import Told, among
 from toolkit.lake.sources import FileTable
-from toolkit.lake.step import Step
+from toolkit.lake.step import Step, files_by_name
 
 __all__ = ["count", "find_newcomers", "put_together"]
 
@@ -21,7 +21,7 @@ def find_newcomers(step: Step) -> bool:
     The ledger's files tell: nothing but rows of later instants came to those that were read. Needs `ledger`.
     """
     con, state = step.con, step.state
-    files = {name.rpartition("/")[2]: name for name in step.ledger.files}
+    files = files_by_name(step.ledger.files)
     if not state.ledger or not files.keys() >= set(state.ledger):
         return False
     fresh = [path for name, path in files.items() if name not in state.ledger]

@@ -17,7 +17,16 @@ from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
 
-__all__ = ["Told", "events_of_lake", "one_currency", "open_events", "span_of", "told_of", "with_lines"]
+__all__ = [
+    "Told",
+    "besides",
+    "events_of_lake",
+    "one_currency",
+    "open_events",
+    "span_of",
+    "told_of",
+    "with_lines",
+]
 
 MANY = 2_000_000
 """From so many events on, a query per question is faster than one for all."""
@@ -107,15 +116,19 @@ def open_events(
     return with_lines(con, told, table, shown, where)
 
 
+def besides(where: str) -> str:
+    """Return the condition of a WHERE clause, which may be empty, as one more condition."""
+    return f" AND ({where.removeprefix(' WHERE ')})" if where else ""
+
+
 def with_lines(con: Engine, told: Told, table: FileTable, shown: Sequence[str], where: str) -> Told:
     """Return `told` with the query of its rows by their numbers, where the engine and the files have them."""
     numbered = table.numbered_by_file if con.dialect == "duckdb" else None
     if numbered is None:
         return told
-    own = f" AND ({where.removeprefix(' WHERE ')})" if where else ""
     return replace(
         told,
-        numbered=(f"SELECT {', '.join(shown)} FROM {numbered} WHERE ", own),
+        numbered=(f"SELECT {', '.join(shown)} FROM {numbered} WHERE ", besides(where)),
         files=1 + table.sql.count("', '"),
     )
 

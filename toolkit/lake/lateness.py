@@ -31,6 +31,7 @@ SAMPLED = 1_000_000
 SAMPLE = 32
 """Of more orders than `SAMPLED`, one in so many is looked at."""
 BLOCKS = 128
+"""So many blocks of rows or more make up a sample."""
 ENOUGH = 300
 """Fewer sampled orders of an age say too little by themselves."""
 

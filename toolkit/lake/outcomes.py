@@ -77,7 +77,8 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
     people = gather_people(con, lake, experiment, spec, needs)
     known = f", {people.present} AS known" if people.present else ""
     arms = len(experiment.arms)
-    if ledger.numbered and not people.present:
+    attributed = bool(people.present) or not ledger.numbered
+    if not attributed:
         place = con.place("line", "arm", arms)
         if ledger.file and ledger.rows * arms < 2**31:
             place = f"CAST({place} AS INTEGER)"
@@ -90,7 +91,6 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
     if has_state(lake.home, experiment.key):
         from toolkit.lake.advance import advance
 
-        attributed = people.present is not None or not ledger.numbered
         advanced = advance(
             con, lake, experiment, spec, needs, ledger, attributed=attributed, as_of_end=as_of_end
         )

@@ -60,9 +60,11 @@ class FileTable:
     @property
     def numbered_by_file(self) -> str | None:
         """Return the same where each of several files numbers its own rows."""
-        if not self.sql.startswith("read_parquet(['"):
-            return None
-        return self.sql.removesuffix(")") + ", file_row_number = true)"
+        return self.reading("file_row_number = true") if self.sql.startswith("read_parquet(['") else None
+
+    def reading(self, option: str) -> str:
+        """Return what stands after FROM for Parquet files read with one more option."""
+        return f"{self.sql.removesuffix(')')}, {option})"
 
     def need(self, *names: str) -> None:
         """Raise DataError unless every column of `names` is there."""

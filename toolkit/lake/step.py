@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from toolkit.design.experiment import Experiment
 from toolkit.lake.engine import Engine, quoted, texts
-from toolkit.lake.events import span_of
+from toolkit.lake.events import besides, span_of
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.sources import FileTable
 from toolkit.lake.state import State, Store
 from toolkit.lake.unit import Needs
 
-__all__ = ["Step"]
+__all__ = ["Step", "files_by_name"]
+
+
+def files_by_name(paths: Iterable[str]) -> dict[str, str]:
+    """Return name → path of a table's files: a name stays, wherever the lake is moved to."""
+    return {path.rpartition("/")[2]: path for path in paths}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +62,17 @@ class Step:
 
     def see(self, name: str, condition: str) -> None:
         """Give the events that meet a condition a name, with the file that each stands in."""
-        own = f" AND ({self.where.removeprefix(' WHERE ')})" if self.where else ""
         self.con.view(
             name,
             f"SELECT * FROM (SELECT {', '.join([*self.shown, 'of_file', *self._own_columns()])} FROM {self._filed()}) "
-            f"WHERE ({condition}){own}",
+            f"WHERE ({condition}){besides(self.where)}",
         )
 
     def _own_columns(self) -> list[str]:
         return ["source"] if self.where else []
 
     def _filed(self) -> str:
-        return self.table.sql.removesuffix(")") + ", filename = 'of_file')"
+        return self.table.reading("filename = 'of_file'")
 
     def doubtful(self, fresh: Sequence[str]) -> bool:
         """Return whether new rows cannot be used: then all are read, and what is wrong is said as ever."""

@@ -131,9 +131,7 @@ def _planned(
         done += ndtr(-z) if before is None else before.beyond(z)[0]
         found.append(Boundary(z, _nominal(z), done))
         following = steps[look + 1]
-        untouched = (
-            before is None and z == FARTHEST
-        )  # nobody can have crossed: the next look is as a first one
+        untouched = before is None and z == FARTHEST  # nobody can have crossed: the next is as a first
         path = None if following is None or untouched else _Path.within(z, before, following)
     return tuple(found)
 
@@ -339,9 +337,8 @@ class _Path:
         near = np.abs(off) < FARTHEST
         mass = self.mass[near]
         shares = [ndtr(each) for each in off[near].tolist()]
-        return float(self.mass[off >= FARTHEST].sum() + mass @ shares), float(
-            mass @ _normal(off[near])
-        ) / self.sd
+        crossed = float(self.mass[off >= FARTHEST].sum() + mass @ shares)
+        return crossed, float(mass @ _normal(off[near])) / self.sd
 
 
 def _reach(before: _Path | None, due: float, *, near: float) -> float:
