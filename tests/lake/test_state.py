@@ -62,7 +62,7 @@ class World:
         event = f"e{self.number}" if self.rng.random() < 0.9 else None
         return {
             "event_id": event, "id": who, "name": name, "timestamp": at, "amount": amount, "currency": "USD",
-            "order_id": order, "properties": None, "source": "customerio:id", "received_at": START,
+            "order_id": order, "properties": None, "source": "customerio:id",
         }  # fmt: skip
 
     def within(self, week, late):
@@ -107,6 +107,8 @@ class World:
                 amount = None if rng.random() < 0.05 else Decimal(int(rng.lognormal(8, 1))) / 100
                 row = self.one("Order Completed", who, at, order, amount)
             rows.append(row)
+        for row in rows:
+            row["received_at"] = START + timedelta(days=7 * week + 7)
         self.told += rows
         for part in np.array_split(np.arange(len(rows)), rng.integers(1, 4)):
             write_deltalake(

@@ -14,13 +14,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import duckdb
+import numpy as np
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.activity import Activity, activity_of
+from toolkit.lake.activity import Activity, activity_of, codes_of
 from toolkit.lake.correcting import changed_since, correct
 from toolkit.lake.counting import count, find_newcomers, put_together
 from toolkit.lake.engine import Engine, micros_of
-from toolkit.lake.events import Told, events_of_lake, told_of, with_lines
+from toolkit.lake.events import Told, among, events_of_lake, told_of, with_lines
+from toolkit.lake.hours import Hours, arrivals_in, hour_of, hours_of, own_by_hour
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.marking import mark, without_amount
 from toolkit.lake.sources import FileTable
@@ -41,6 +43,7 @@ class Advanced:
         fresh: signs of the events that came since.
         changed_since: what happened before this instant (microseconds) is as it was; 0 where anything may differ.
         looks: date → rows (arm, sums…) of the curve's looks, for the next measurement.
+        hours: all orders of the lake by the hour.
     """
 
     told: Told
@@ -52,6 +55,7 @@ class Advanced:
     step: Step
     changed_since: int
     looks: dict[str, list[list[float]]]
+    hours: Hours
 
     @property
     def kept_looks(self) -> int:
@@ -80,6 +84,7 @@ class Advanced:
             kept = replace(
                 after,
                 looks=self.looks,
+                hours=store.with_hours(self.hours.until(self.step.as_of_end)),
                 customers=[store.copy(con, "SELECT * EXCLUDE (place) FROM counted", "customers")],
                 marked=store.with_rows(con, after.marked, "marked", "marked_new"),
                 corrections=store.with_rows(
@@ -149,7 +154,7 @@ def advance(
         step = Step(
             con, experiment, needs, ledger, table, shown, where, store, state, files, as_of_end, attributed
         )
-        return _take(step, spec, through, version)
+        return _take(step, pinned, spec, through, version)
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
         raise
     except (OSError, ValueError, duckdb.Error):  # what was kept cannot be read
@@ -175,7 +180,7 @@ def _fits(
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
-def _take(step: Step, spec: str, through: datetime | None, version: int) -> Advanced | None:
+def _take(step: Step, lake: Lake, spec: str, through: datetime | None, version: int) -> Advanced | None:
     con, experiment, needs, state = step.con, step.experiment, step.needs, step.state
     if experiment.events is None:
         raise AssertionError
@@ -220,4 +225,31 @@ def _take(step: Step, spec: str, through: datetime | None, version: int) -> Adva
         retracted=[] if anew else state.retracted,
     )
     since = changed_since(step, told, anew=anew)
-    return Advanced(told, activity, step.store, state, after, signs, step, since, {})
+    hours = _hours(step, lake, told, only_newcomers=only_newcomers)
+    return Advanced(told, activity, step.store, state, after, signs, step, since, {}, hours)
+
+
+def _hours(step: Step, lake: Lake, told: Told, *, only_newcomers: bool) -> Hours:
+    """Return the lake's orders by the hour: those that are kept and the new ones, or all anew.
+
+    Who is assigned since what is kept has no order there since the assignment.
+    """
+    con, experiment, kept = step.con, step.experiment, step.store.hours(step.state)
+    if experiment.events is None or step.ledger.first_at is None:
+        raise AssertionError
+    name = experiment.events.order.name
+    first = micros_of(step.ledger.first_at)
+    if kept is None or not only_newcomers or name not in told.wanted:
+        return hours_of(
+            con, lake, experiment, step.needs, told, first, own_since=first, as_of_end=step.as_of_end
+        )
+    code = codes_of(experiment, told)[name]
+    own = own_by_hour(con, step.needs, f"SELECT * FROM seen_ours WHERE kind = {code}")
+    every = con.rows(
+        f"SELECT {hour_of('happened')} AS hour, count(*) FROM told_new WHERE {among([name])} AND {step.span} "
+        f"AND happened >= {first} GROUP BY hour"
+    )
+    arrivals = (
+        arrivals_in(con, experiment, "SELECT * FROM told_new", step.as_of_end) if step.received else None
+    )
+    return kept + Hours(arrivals, np.array(every, dtype=float).reshape(-1, 2), own)

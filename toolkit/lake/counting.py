@@ -59,8 +59,11 @@ def count(step: Step, told: Told, *, only_newcomers: bool) -> None:
         "JOIN ledger l ON s.id = l.id",
     )
     whose = "s.number, coalesce(s.arm, n.arm) AS arm, coalesce(s.assigned, n.assigned) AS assigned"
-    new = f"SELECT s.* EXCLUDE (number, arm, assigned), {whose} FROM seen s LEFT JOIN strangers n ON s.id = n.id"
-    con.table("gained", _grouped(step, told, new))
+    con.view(
+        "seen_ours",
+        f"SELECT s.* EXCLUDE (number, arm, assigned), {whose} FROM seen s LEFT JOIN strangers n ON s.id = n.id",
+    )
+    con.table("gained", _grouped(step, told, "SELECT * FROM seen_ours"))
     lowest = con.one("SELECT min(assigned) FROM kept_customers WHERE anew")[0]
     if lowest is None:
         con.view("known_customers", "SELECT * FROM kept_customers")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
 
 from toolkit.design.experiment import Experiment
 from toolkit.lake.activity import MICROSECOND
-from toolkit.lake.engine import Engine, instant, micros_of, text
+from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.events import Told, among, nets_refunds
+from toolkit.lake.hours import HORIZON, HOUR, Hours, amount_of, hours_of, since_of
 from toolkit.lake.ledger import Ledger
-from toolkit.lake.sources import FileTable
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
 from toolkit.stats.moments import Vector
@@ -22,9 +22,6 @@ from toolkit.stats.moments import Vector
 __all__ = ["Lateness", "Orders", "Refunds", "lateness_of"]
 
 DAY = 86_400_000_000
-HOUR = DAY // 24
-HORIZON = timedelta(days=90)
-"""Older orders are taken for complete: no lag beyond this is judged."""
 PULLS = 3
 """With fewer pulls there is no telling which orders a pull should have brought and did not."""
 SAMPLED = 1_000_000
@@ -83,70 +80,84 @@ def lateness_of(
     *,
     looked: bool,
     as_of_end: datetime,
+    hours: Hours | None = None,
 ) -> Lateness | None:
     """Return what is known of lateness at a look; None where neither arrivals nor refunds tell anything.
 
     Needs `told`, `buyers`, and, where events were looked at closely (`looked`), `corrections`. `edges` are bounds of lag
-    buckets in days.
+    buckets in days. `hours` are the lake's orders by the hour, where they are known.
     """
     if experiment.events is None or ledger.first_at is None:
         return None
-    end = micros_of(min(as_of_end, told.through) if told.through else as_of_end)
-    arrivals = None
-    if experiment.events.in_lake:
-        arrivals = _arrivals(con, lake, experiment, since=as_of_end - HORIZON - timedelta(days=30))
+    first, end = (
+        micros_of(ledger.first_at),
+        micros_of(min(as_of_end, told.through) if told.through else as_of_end),
+    )
     refunds = None
     if looked and told.refunds and nets_refunds(experiment, needs):
         refunds = _refunds(con, edges, end)
+    arrivals = None
+    if experiment.events.in_lake:
+        if hours is None:
+            own_since = max(first, (end - HORIZON // MICROSECOND) // HOUR * HOUR)
+            hours = hours_of(
+                con, lake, experiment, needs, told, first, own_since=own_since, as_of_end=as_of_end
+            )
+        arrivals = _arrivals(hours, as_of_end)
     if arrivals is None and refunds is None:
         return None
-    orders = _orders(con, experiment, needs, told, micros_of(ledger.first_at), edges, end)
+    if hours is None:
+        orders = _orders(con, experiment, needs, told, first, edges, end)
+    else:
+        orders = _orders_by_hour(hours, edges, first, end)
     if orders is None:
         return None
     read_days = max(0.0, (arrivals[1] - end) / DAY) if arrivals else 0.0
     return Lateness(orders, arrivals[0] if arrivals else None, read_days, refunds)
 
 
-def _arrivals(
-    con: Engine, lake: Lake, experiment: Experiment, *, since: datetime
-) -> tuple[tuple[Vector, Vector, Vector], int] | None:
+def _arrivals(hours: Hours, as_of_end: datetime) -> tuple[tuple[Vector, Vector, Vector], int] | None:
     """Return lags, ages and counts of orders that pulls brought, and the last pull's instant.
 
     Pulls come when they come, so an order that the first pull after it brought was not late, however long ago it
     was. Late is one that a pull should have brought and did not; its lag is its age when it came. What was there
-    before the first pull tells nothing. Orders count by the hour, as if each came at the hour's end.
+    before the first pull tells nothing.
     """
-    stored = con.stored(lake, "events")
-    if stored is None or experiment.events is None:
+    if hours.arrivals is None:
         return None
-    columns = con.columns(stored.sql)
-    if not {"received_at", "timestamp", "name"} <= columns.keys():
-        return None
-    table = FileTable(con, stored.where, stored.sql, columns, csv=False)
-    happened, received = table.micros("timestamp", "UTC"), table.micros("received_at", "UTC")
-    kept_as = f"customerio:{experiment.identity.key}"
-    own = f" AND source = {text(kept_as)}" if "source" in columns else ""
-    recent = ""
-    if table.type_of("timestamp") == "TIMESTAMP WITH TIME ZONE":
-        recent = f" AND timestamp >= {instant(since)}"
-    hour = f"CAST(floor(CAST({happened} AS DOUBLE) / {HOUR}e0) AS BIGINT)"
-    found = con.rows(
-        f"SELECT hour, received, count(*) FROM (SELECT {hour} AS hour, {received} AS received FROM {stored.sql} "
-        f"WHERE name = {text(experiment.events.order.name)} AND received_at IS NOT NULL{own}{recent}) "
-        "GROUP BY hour, received"
-    )
-    rows = np.array(found, dtype=np.int64).reshape(-1, 3)
+    rows = hours.arrivals[hours.arrivals[:, 0] * HOUR > since_of(as_of_end)].astype(np.int64)
     pulls = np.unique(rows[:, 1])
     if len(pulls) < PULLS:
         return None
     last = int(pulls[-1])
-    happened_at = (rows[:, 0] + 1) * HOUR
+    happened_at = rows[:, 0] * HOUR
     told = (happened_at > pulls[0]) & (happened_at <= last)
     due = pulls[np.searchsorted(pulls, happened_at[told])]
     came = rows[told, 1]
     lags = np.where(came > due, came - happened_at[told], 0) / DAY
     ages = (last - happened_at[told]) / DAY
-    return (np.minimum(lags, ages), ages, rows[told, 2].astype(float)), last
+    return (np.minimum(lags, ages), ages, rows[told, 3].astype(float)), last
+
+
+def _orders_by_hour(hours: Hours, edges: Sequence[float], first: int, end: int) -> Orders | None:
+    """Return assigned customers' orders since their assignment, by age.
+
+    Those beyond the horizon are counted, and taken to be by assigned customers, and worth, as much as recent ones.
+    """
+    horizon = end - HORIZON // MICROSECOND
+    upper = np.round(np.asarray(edges[1:]) * DAY).astype(np.int64)
+
+    def until_end(rows: Vector) -> tuple[Vector, Vector]:
+        rows = rows[(rows[:, 0] - 1) * HOUR < end]
+        return rows, np.maximum(end - rows[:, 0].astype(np.int64) * HOUR, 0)
+
+    (own, own_ages), (every, ages) = until_end(hours.own), until_end(hours.every)
+    own_recent, recent = (each < end - horizon if first < horizon else each >= 0 for each in (own_ages, ages))
+    sums = np.zeros((len(edges), 2))
+    np.add.at(sums, np.searchsorted(upper, own_ages[own_recent], side="right"), own[own_recent, 1:])
+    rows = np.column_stack([np.arange(len(edges), dtype=float), sums])[sums[:, 0] > 0]
+    seen, older = float(every[recent, 1].sum()), float(every[~recent, 1].sum())
+    return _of_ages(rows, edges, (seen, older) if first < horizon else None)
 
 
 def _bucket(span: str, edges: Sequence[float]) -> str:
@@ -188,33 +199,40 @@ def _orders(
         return None
     name = experiment.events.order.name
     horizon = end - HORIZON // MICROSECOND
-    since, every, older = max(first, horizon), None, None
+    since, known = max(first, horizon), None
     if told.in_span.get(name, 0) <= SAMPLED:
         rows = _ours(con, experiment, needs, told, edges, since, end)
     elif told.numbered:
         every, older = _by_age(con, told, name, edges, first, since, end)
-        rows = _ours_by_share(con, experiment, needs, told, edges, every, since, end)
+        rows, known = (
+            _ours_by_share(con, experiment, needs, told, edges, every, since, end),
+            (float(every.sum()), older),
+        )
     else:
         rows = _ours(
             con, experiment, needs, told, edges, since, end, sampled=f"{con.sign('id')} % {SAMPLE} = 0"
         )
         rows[:, 1:] *= SAMPLE
+    if first >= horizon:
+        return _of_ages(rows, edges, None)
+    return _of_ages(rows, edges, known or _recent_and_older(con, told, name, first, since, end))
+
+
+def _of_ages(rows: Vector, edges: Sequence[float], every: tuple[float, float] | None) -> Orders | None:
+    """Return orders of `rows` (bucket of age, orders, their amounts), and those beyond the horizon.
+
+    `every` is how many recent and how many older orders there are, whoever's; None where none is older.
+    """
     bounds = np.asarray([*edges, edges[-1]], dtype=float)
     places = rows[:, 0].astype(int)
     ages, counts, amounts = (bounds[places] + bounds[places + 1]) / 2, rows[:, 1], np.maximum(rows[:, 2], 0.0)
-    if first < horizon:
-        recent = None if every is None else float(every.sum())
-        if recent is None or older is None:
-            recent, older = _recent_and_older(con, told, name, first, since, end, recent=recent)
+    if every:
+        recent, older = every
         beyond = counts.sum() / recent * older if recent else older
         worth = amounts.sum() / counts.sum() if counts.sum() else 1.0  # of no order, amounts do not matter
         ages, counts = np.r_[ages, float(edges[-1])], np.r_[counts, beyond]
         amounts = np.r_[amounts, beyond * worth]
     return Orders(ages, counts, amounts) if counts.sum() else None
-
-
-def _amount(needs: Needs) -> str:
-    return "sum(CAST(v_amount AS DOUBLE))" if "amount" in needs.values else "count(*)"
 
 
 def _ours(
@@ -234,7 +252,7 @@ def _ours(
         raise AssertionError
     age = _bucket(f"{end} - happened", edges)
     found = con.rows(
-        f"SELECT age, count(*), {_amount(needs)} FROM (SELECT {age} AS age, e.* FROM (SELECT * FROM {source} "
+        f"SELECT age, count(*), {amount_of(needs)} FROM (SELECT {age} AS age, e.* FROM (SELECT * FROM {source} "
         f"WHERE {among([experiment.events.order.name])} AND {told.between(since, end)} AND {sampled}) e "
         f"JOIN (SELECT id, assigned FROM buyers WHERE {sampled}) r ON e.id = r.id WHERE e.happened >= r.assigned) GROUP BY age"
     )
@@ -243,22 +261,21 @@ def _ours(
 
 def _by_age(
     con: Engine, told: Told, name: str, edges: Sequence[float], first: int, since: int, end: int
-) -> tuple[Vector, float | None]:
+) -> tuple[Vector, float]:
     """Return how many events of a name, whoever's, happened since an instant, by bucket of age, and how many before.
 
-    These are counted since the first assignment; None where the lake's many files are better asked for them alone.
+    These are counted since the first assignment.
     """
-    known_since = first if told.version is None else since
     found = con.rows(
         f"SELECT hour, count(*) FROM (SELECT CAST(floor(CAST({end} - happened AS DOUBLE) / {HOUR}e0) AS INTEGER) AS hour "
-        f"FROM told WHERE {among([name])} AND {told.between(known_since, end)}) GROUP BY hour"
+        f"FROM told WHERE {among([name])} AND {told.between(first, end)}) GROUP BY hour"
     )
     rows = np.array(found, dtype=np.int64).reshape(-1, 2)
     recent = rows[:, 0] * HOUR < end - since
     counts = np.zeros(len(edges))
     upper = np.round(np.asarray(edges[1:]) * DAY).astype(np.int64)
     np.add.at(counts, np.searchsorted(upper, rows[recent, 0] * HOUR, side="right"), rows[recent, 1])
-    return counts, float(rows[~recent, 1].sum()) if told.version is None else None
+    return counts, float(rows[~recent, 1].sum())
 
 
 def _ours_by_share(
@@ -331,22 +348,10 @@ def _pooled(sampled: Vector) -> Vector:
 
 
 def _recent_and_older(
-    con: Engine, told: Told, name: str, first: int, since: int, end: int, *, recent: float | None = None
+    con: Engine, told: Told, name: str, first: int, since: int, end: int
 ) -> tuple[float, float]:
-    """Return how many events of a name happened since an instant, and how many before it but since the first.
-
-    `recent` is the former where it is known.
-    """
-    spans = [(None, first), (end, None), *([(since, end)] if recent is None else [])]
-    asked = [told.between(*span) for span in spans]
-    if told.version is not None:  # each question opens few of the lake's many files
-        counts = [
-            int(con.one(f"SELECT count(*) FROM told WHERE {among([name])} AND {each}")[0]) for each in asked
-        ]
-    else:  # one file is looked through once
-        sums = ", ".join(f"sum(CASE WHEN {each} THEN 1 ELSE 0 END)" for each in asked)
-        row = con.one(f"SELECT {sums} FROM told WHERE {among([name])} AND {told.span}")
-        counts = [int(each or 0) for each in row]
-    before, beyond = counts[:2]
-    recent = counts[2] if recent is None else recent
-    return recent, told.in_span.get(name, 0) - before - beyond - recent
+    """Return how many events of a name happened since an instant, and how many before it but since the first."""
+    asked = (told.between(since, end), told.between(first, since))
+    sums = ", ".join(f"sum(CASE WHEN {each} THEN 1 ELSE 0 END)" for each in asked)
+    recent, older = con.one(f"SELECT {sums} FROM told WHERE {among([name])} AND {told.span}")
+    return float(recent or 0), float(older or 0)

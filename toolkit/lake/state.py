@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.lake.engine import Engine, text, texts
+from toolkit.lake.hours import Hours
 
 __all__ = ["STATE_UPTO", "Signs", "State", "Store", "store_of"]
 
 STATE_UPTO = 200_000_000
 """Beyond so many events without a state, none is begun: the signs of all would have to be in memory at once."""
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "state.json"
 TRIED = "again.json"
 """Left by a measurement of many events: should there be another one, a state will pay."""
@@ -54,6 +55,7 @@ class State:
         corrections: files of what these change, each with the `step` that found it.
         retracted: files of the signs whose corrections of before a step no longer hold.
         bare: files of the ids of orders without an amount.
+        hours: files of orders by the hour, as `Hours` has them.
         signs: pairs of files: sorted signs of events, and the places of the files in which they stand.
         looks: date → rows (arm, sums…) of the curve's looks, oldest first.
         sizes: file → bytes and a digest of its ends.
@@ -71,6 +73,7 @@ class State:
     corrections: list[str] = field(default_factory=list)
     retracted: list[str] = field(default_factory=list)
     bare: list[str] = field(default_factory=list)
+    hours: list[str] = field(default_factory=list)
     signs: list[list[str]] = field(default_factory=list)
     looks: dict[str, list[list[float]]] = field(default_factory=dict)
     sizes: dict[str, list[int]] = field(default_factory=dict)
@@ -80,7 +83,7 @@ class State:
     def files(self) -> list[str]:
         """Return the names of all files of this state."""
         rows = [*self.customers, *self.marked, *self.corrections, *self.retracted, *self.bare]
-        return [*rows, *(name for pair in self.signs for name in pair)]
+        return [*rows, *self.hours, *(name for pair in self.signs for name in pair)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,6 +205,23 @@ class Store:
         np.save(self.path(pair[0]), fresh.signs)
         np.save(self.path(pair[1]), fresh.places)
         return [*kept, pair]
+
+    def hours(self, state: State) -> Hours | None:
+        """Return the orders by the hour that are kept, if any are."""
+        if not state.hours:
+            return None
+        arrivals, every, own = (np.load(self.path(name)) for name in state.hours)
+        return Hours(arrivals, every, own)
+
+    def with_hours(self, hours: Hours | None) -> list[str]:
+        """Write orders by the hour as new files and return their names."""
+        if hours is None or hours.arrivals is None:
+            return []
+        mark = uuid.uuid4().hex
+        parts = {"arrivals": hours.arrivals, "every": hours.every, "own": hours.own}
+        for what, rows in parts.items():
+            np.save(self.path(f"{what}-{mark}.npy"), rows)
+        return [f"{what}-{mark}.npy" for what in parts]
 
     def write(self, state: State, known: Mapping[str, Sequence[int]], before: Sequence[str]) -> None:
         """Put `state` in place of the one before, whose files stay until the next time.

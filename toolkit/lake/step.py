@@ -10,6 +10,7 @@ from typing import Any
 from toolkit.design.experiment import Experiment
 from toolkit.lake.engine import Engine, quoted, texts
 from toolkit.lake.events import besides, span_of
+from toolkit.lake.hours import arrival_of
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.sources import FileTable
 from toolkit.lake.state import State, Store
@@ -69,7 +70,14 @@ class Step:
         )
 
     def _own_columns(self) -> list[str]:
-        return ["source"] if self.where else []
+        own = ["source"] if self.where else []
+        return [*own, f"{self.received} AS received"] if self.received else own
+
+    @property
+    def received(self) -> str | None:
+        """Return the expression of when a pull brought an event; None if that is not kept."""
+        table = self.table
+        return arrival_of(self.con, self.experiment, table.path, table.sql, table.columns)
 
     def _filed(self) -> str:
         return self.table.reading("filename = 'of_file'")

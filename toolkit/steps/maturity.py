@@ -33,6 +33,7 @@ def maturity_at(
         EDGES,
         looked=evidence.activity.corrected,
         as_of_end=as_of_end,
+        hours=evidence.advanced.hours if evidence.advanced else None,
     )
     if lateness is None:
         return None
