@@ -31,7 +31,8 @@ def mark(step: Step, told: Told, places: Sequence[str]) -> Signs:
         f"WHERE {among(told.kinds)} AND {told.span} AND ({sign}) IS NOT NULL"
     ).fetchnumpy()
     fresh = Signs.sorted_from(np.asarray(found["sign"], np.uint64), np.asarray(found["number"], np.uint32))
-    unique, counts = np.unique(fresh.signs, return_counts=True)
+    starts = np.flatnonzero(np.r_[True, fresh.signs[1:] != fresh.signs[:-1]][: len(fresh.signs)])
+    unique, counts = fresh.signs[starts], np.diff(np.r_[starts, len(fresh.signs)])
     before = [(unique[here], at) for here, at in (run.found(unique) for run in store.runs(state))]
     _numbers(step, "seen_before", [signs for signs, _ in before])
     _numbers(step, "repeated_new", [unique[counts > 1], *(signs for signs, _ in before)])

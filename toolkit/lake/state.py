@@ -34,9 +34,11 @@ TRIED = "again.json"
 STALE_SECONDS = 86_400
 EDGE = 65_536
 """Bytes at both ends of a file that are looked at before it is read."""
+STRETCH = 1 << 26
 
 Numbers = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.uint32]
+Bits = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class State:
         retracted: files of the signs whose corrections of before a step no longer hold.
         bare: files of the ids of orders without an amount.
         hours: files of orders by the hour, as `Hours` has them.
-        signs: pairs of files: sorted signs of events, and the places of the files in which they stand.
+        signs: files of sorted signs of events, of the places of the files in which they stand, and of their `leads`.
         looks: date → rows (arm, sums…) of the curve's looks, oldest first.
         sizes: file → bytes and a digest of its ends.
         before: files of the state before, which somebody may still be reading.
@@ -83,15 +85,20 @@ class State:
     def files(self) -> list[str]:
         """Return the names of all files of this state."""
         rows = [*self.customers, *self.marked, *self.corrections, *self.retracted, *self.bare]
-        return [*rows, *self.hours, *(name for pair in self.signs for name in pair)]
+        return [*rows, *self.hours, *(name for run in self.signs for name in run)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signs:
-    """Signs of events, sorted, and the place of the file in which each stands."""
+    """Signs of events, sorted, and the place of the file in which each stands.
+
+    `leads` has a bit for each beginning of a sign, set where some sign begins so: most signs that are not here
+    are told by it, without a search. It is made by whoever needs it.
+    """
 
     signs: Numbers
     places: Places
+    leads: Bits | None = None
 
     @classmethod
     def sorted_from(cls, signs: Numbers, places: Places, *, runs: bool = False) -> Signs:
@@ -101,11 +108,29 @@ class Signs:
 
     def found(self, wanted: Numbers) -> tuple[npt.NDArray[np.bool_], Places]:
         """Return which of `wanted` (sorted) are here, and for those the place of one file."""
+        here = np.zeros(len(wanted), dtype=np.bool_)
         if not len(self.signs):
-            return np.zeros(len(wanted), dtype=np.bool_), np.zeros(0, dtype=np.uint32)
-        at = np.minimum(np.searchsorted(self.signs, wanted), len(self.signs) - 1)
-        here = self.signs[at] == wanted
-        return here, self.places[at[here]]
+            return here, np.zeros(0, dtype=np.uint32)
+        maybe = np.arange(len(wanted))
+        if self.leads is not None:
+            lead = _lead(wanted, len(self.leads))
+            byte, bit = lead >> np.uint64(3), (lead & np.uint64(7)).astype(np.uint8)
+            maybe = np.flatnonzero((self.leads[byte.astype(np.int64)] >> bit) & np.uint8(1))
+        at = np.minimum(np.searchsorted(self.signs, wanted[maybe]), len(self.signs) - 1)
+        met = self.signs[at] == wanted[maybe]
+        here[maybe[met]] = True
+        return here, self.places[at[met]]
+
+    def with_leads(self) -> Signs:
+        """Return these signs with their `leads`: 8 to 16 bits for each sign."""
+        size = 1 << max(len(self.signs).bit_length(), 3)  # bytes
+        lead, parts = _lead(self.signs, size), []
+        for start in range(0, 8 * size, STRETCH):  # unpacked, a bit takes a byte
+            low, high = np.searchsorted(lead, np.array([start, start + STRETCH], np.uint64))
+            found = np.zeros(min(STRETCH, 8 * size), dtype=np.bool_)
+            found[lead[low:high].astype(np.int64) - start] = True
+            parts.append(np.packbits(found, bitorder="little"))
+        return replace(self, leads=np.concatenate(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +160,7 @@ class Store:
 
     def runs(self, state: State) -> list[Signs]:
         """Return the signs that are kept; they are read where they are looked at."""
-        return [
-            Signs(np.load(self.path(signs), mmap_mode="r"), np.load(self.path(places), mmap_mode="r"))
-            for signs, places in state.signs
-        ]
+        return [Signs(*(np.load(self.path(name), mmap_mode="r") for name in run)) for run in state.signs]
 
     def wanted(self) -> bool:
         """Return whether there is a state, or a measurement went before that would have gained by one."""
@@ -201,10 +223,8 @@ class Store:
                 runs=True,
             )
         mark = uuid.uuid4().hex
-        pair = [f"signs-{mark}.npy", f"places-{mark}.npy"]
-        np.save(self.path(pair[0]), fresh.signs)
-        np.save(self.path(pair[1]), fresh.places)
-        return [*kept, pair]
+        run = {"signs": fresh.signs, "places": fresh.places, "leads": fresh.with_leads().leads}
+        return [*kept, self._save(run, mark)]
 
     def hours(self, state: State) -> Hours | None:
         """Return the orders by the hour that are kept, if any are."""
@@ -218,10 +238,14 @@ class Store:
         if hours is None or hours.arrivals is None:
             return []
         mark = uuid.uuid4().hex
-        parts = {"arrivals": hours.arrivals, "every": hours.every, "own": hours.own}
-        for what, rows in parts.items():
-            np.save(self.path(f"{what}-{mark}.npy"), rows)
-        return [f"{what}-{mark}.npy" for what in parts]
+        return self._save({"arrivals": hours.arrivals, "every": hours.every, "own": hours.own}, mark)
+
+    def _save(self, parts: Mapping[str, Any], mark: str) -> list[str]:
+        """Write arrays as new files and return their names."""
+        names = [f"{what}-{mark}.npy" for what in parts]
+        for name, part in zip(names, parts.values(), strict=True):
+            np.save(self.path(name), part)
+        return names
 
     def write(self, state: State, known: Mapping[str, Sequence[int]], before: Sequence[str]) -> None:
         """Put `state` in place of the one before, whose files stay until the next time.
@@ -250,6 +274,11 @@ class Store:
 def store_of(home: str, experiment: str) -> Store | None:
     """Return where the state of an experiment is; None for a lake in an object store, which keeps none."""
     return None if "://" in home else Store(Path(home) / "state" / experiment)
+
+
+def _lead(signs: Numbers, size: int) -> Numbers:
+    """Return the beginnings of signs: numbers below eight times `size`, a power of two."""
+    return signs >> np.uint64(64 - (size.bit_length() + 2))
 
 
 def _digest(said: Mapping[str, Any]) -> int:
