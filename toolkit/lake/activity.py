@@ -270,22 +270,23 @@ def corrections_of(
     who: Sequence[str],
     *,
     roster: str = "roster",
+    key: str = "id",
 ) -> list[str]:
     """Create `few` from `marked`, and return the queries of corrections, each with the columns `who` of it.
 
     `few` are the events of assigned customers; `copy` is 1 for the one that counts of those that are one event.
-    `who` are columns of `roster`, or of `marked`.
+    `who` are columns of `roster`, or of `marked`, which are joined on `key`.
     """
     if experiment.events is None:
         raise AssertionError
     refund, named = experiment.events.refund.name, f"kind = {ORDER} AND order_id <> ''"
     mark = f"CASE WHEN {named} THEN 'o' || order_id WHEN event_id <> '' THEN 'e' || event_id END AS mark"
-    own = ", ".join(f"r.{each}" for each in who if each not in {"sign", "id"})
+    own = ", ".join(f"r.{each}" for each in who if each not in {"sign", "number"})
     con.table(
         "few",
         "SELECT picked.*, CASE WHEN mark IS NULL THEN 1 ELSE "
         "row_number() OVER (PARTITION BY mark ORDER BY happened, event_id, id) END AS copy "
-        f"FROM (SELECT {own}, e.*, {mark} FROM marked e JOIN {roster} r ON e.id = r.id) picked",
+        f"FROM (SELECT {own}, e.*, {mark} FROM marked e JOIN {roster} r ON e.{key} = r.{key}) picked",
     )
     amount = quoted("v_amount") in values
     minus = [f"-{name} AS {name}" for name in values] + (["-v_amount AS v_net"] if amount else ["0 AS v_net"])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import duckdb
 import numpy as np
@@ -31,7 +31,10 @@ from toolkit.lake.step import Step, files_by_name
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
 
-__all__ = ["Advanced", "advance", "remember"]
+__all__ = ["RECENT", "Advanced", "advance", "remember"]
+
+RECENT = timedelta(days=56)
+"""So far back events are kept by number, or as far as the metrics look back, and two weeks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +72,57 @@ class Advanced:
             return {}
         return {(int(row[0]), at): row[1:] for at, on in enumerate(kept) for row in self.before.looks[on]}
 
-    def recent(self, con: Engine, since: int) -> str:
-        """Create a view of the events that happened since an instant; return its name."""
-        del con
+    def recent(self, con: Engine, since: int) -> str | None:
+        """Create the view `recent_events(place, assigned, kind, happened, v_…)` of assigned customers' since an instant.
+
+        Return its name, or None where events are not kept so far back.
+        """
+        if since < self.before.recent_since:
+            return None
+        kept = f"SELECT * FROM {self.step.recent} UNION ALL BY NAME " if self.before.recent else ""
+        con.view(
+            "recent_events",
+            f"SELECT p.place, p.assigned, e.* EXCLUDE (number) FROM (SELECT * FROM ({kept}SELECT * EXCLUDE (arm, assigned) "
+            f"FROM seen) WHERE happened >= {since}) e JOIN placed p ON e.number = p.number",
+        )
+        return "recent_events"
+
+    def told_since(self, since: int) -> str:
+        """Create a view of the events, as they were told, that happened since an instant; return its name."""
         files = [name for name in self.step.files if self.after.events.get(name, since) >= since]
         self.step.see("told_recent", f"{self.step.among(files)} AND happened >= {since}")
         return "told_recent"
 
+    @property
+    def _recent_since(self) -> int:
+        """Return the instant since which events are kept by number."""
+        needed = max(RECENT, self.step.needs.reach_back + timedelta(days=14))
+        since = micros_of(self.step.as_of_end - needed)
+        return max(since, self.before.recent_since) if self.before.recent else since
+
+    def _with_recent(self, con: Engine, since: int) -> dict[str, int]:
+        """Return the files of events kept by number, with one of the new events since an instant."""
+        kept = {name: latest for name, latest in self.before.recent.items() if latest >= since}
+        latest = con.one("SELECT max(happened) FROM seen")[0]
+        if latest is None or latest < since:
+            return kept
+        query = f"SELECT * EXCLUDE (arm, assigned) FROM seen WHERE happened >= {since}"
+        return {**kept, self.store.copy(con, query, "recent"): int(latest)}
+
     def keep(self, con: Engine) -> None:
         """Write the state. Where that cannot be done nothing is lost but time."""
         store, after = self.store, self.after
+        since = self._recent_since
         try:
             store.folder.mkdir(parents=True, exist_ok=True)
             kept = replace(
                 after,
                 looks=self.looks,
+                recent=self._with_recent(con, since),
+                recent_since=since,
                 hours=store.with_hours(self.hours.until(self.step.as_of_end)),
-                customers=[store.copy(con, "SELECT * EXCLUDE (place) FROM counted", "customers")],
+                ids=store.with_rows(con, after.ids, "ids", "(SELECT number, id FROM fresh_ids)"),
+                customers=[store.copy(con, "SELECT * FROM counted", "customers")],
                 marked=store.with_rows(con, after.marked, "marked", "marked_new"),
                 corrections=store.with_rows(
                     con,
@@ -239,12 +276,12 @@ def _hours(step: Step, lake: Lake, told: Told, *, only_newcomers: bool) -> Hours
         raise AssertionError
     name = experiment.events.order.name
     first = micros_of(step.ledger.first_at)
-    if kept is None or not only_newcomers or name not in told.wanted:
+    if kept is None or not only_newcomers:
         return hours_of(
             con, lake, experiment, step.needs, told, first, own_since=first, as_of_end=step.as_of_end
         )
     code = codes_of(experiment, told)[name]
-    own = own_by_hour(con, step.needs, f"SELECT * FROM seen_ours WHERE kind = {code}")
+    own = own_by_hour(con, step.needs, f"SELECT * FROM seen WHERE kind = {code}")
     every = con.rows(
         f"SELECT {hour_of('happened')} AS hour, count(*) FROM told_new WHERE {among([name])} AND {step.span} "
         f"AND happened >= {first} GROUP BY hour"

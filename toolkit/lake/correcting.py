@@ -29,9 +29,8 @@ CHAIN = 4
 def correct(step: Step, told: Told, *, only_newcomers: bool) -> tuple[Few, bool]:
     """Create `corrections`, those found now (`corrections_new`) and no longer held (`retracted`), and `changed`.
 
-    `changed` is a row per customer of whom what is corrected may differ: the sums of corrections, whether there
-    are any, and the customer's number in `kept_customers`. Needs `marked_new`, `ledger`, and `newcomers` where
-    `only_newcomers`.
+    `changed` is a row per customer of whom what is corrected may differ: number, the sums of corrections, and
+    whether there are any. Needs `marked_new`, `assigned_numbers`, and `newcomers` where `only_newcomers`.
 
     Returns:
         what was found, and whether all was looked into, kept or not.
@@ -43,20 +42,22 @@ def correct(step: Step, told: Told, *, only_newcomers: bool) -> tuple[Few, bool]
     if kept and anew:
         new = f"{kept} UNION ALL {new}"
     elif kept:
-        again = "sign IN (SELECT sign FROM touched) OR (sign IS NULL AND id IN (SELECT id FROM newcomers))"
+        again = "sign IN (SELECT sign FROM touched) OR (sign IS NULL AND number IN (SELECT number FROM newcomers))"
         new = f"{kept} WHERE {again} UNION ALL {new}"
     con.table("marked", new)
-    who = ["sign", "id", "arm", "assigned"]
-    ways = corrections_of(con, step.experiment, told, step.values, who, roster="ledger")
+    who = ["sign", "number", "arm", "assigned"]
+    ways = corrections_of(
+        con, step.experiment, told, step.values, who, roster="assigned_numbers", key="number"
+    )
     values = [*step.values, "v_net", "lag"]
     nothing = ", ".join(f"NULL AS {name}" for name in values)
     if told.refunds:
         ways.append(
-            f"SELECT sign, id, arm, assigned, NULL AS known, {NOT_THERE} AS kind, NULL AS off, 1 AS k, {nothing} "
+            f"SELECT sign, number, arm, assigned, NULL AS known, {NOT_THERE} AS kind, NULL AS off, 1 AS k, {nothing} "
             f"FROM few WHERE {UNMATCHED}"
         )
     ways.append(
-        f"SELECT sign, NULL AS id, NULL AS arm, NULL AS assigned, NULL AS known, {AGAIN} AS kind, NULL AS off, k, {nothing} "
+        f"SELECT sign, NULL AS number, NULL AS arm, NULL AS assigned, NULL AS known, {AGAIN} AS kind, NULL AS off, k, {nothing} "
         f"FROM ({repeated_orders('sign', 'order_id')})"
     )
     con.table("corrections_new", " UNION ALL ".join(ways))
@@ -76,7 +77,7 @@ def _touch(step: Step, told: Told) -> bool:
     every, shown = "marked_new", "sign, kind, event_id, order_id"
     if state.marked:
         kept = step.store.read_files(state.marked)
-        whose = "sign IS NOT NULL AND id IN (SELECT id FROM newcomers)"
+        whose = "sign IS NOT NULL AND number IN (SELECT number FROM newcomers)"
         signs += f" UNION ALL SELECT sign FROM {kept} WHERE {whose}"
         every = f"(SELECT {shown} FROM {kept} UNION ALL SELECT {shown} FROM marked_new)"
     con.table("touched", f"SELECT DISTINCT sign FROM ({signs})")
@@ -120,21 +121,18 @@ def _merge(step: Step, told: Told, *, anew: bool) -> None:
             "corrections",
             "SELECT * EXCLUDE (gone) FROM corrections_kept WHERE NOT gone UNION ALL SELECT * FROM corrections_new",
         )
-    own = " UNION ALL ".join(
-        f"SELECT id, arm, assigned FROM {each} WHERE id IS NOT NULL"
-        for each in ("corrections_new", "retracted")
-    )
     con.table(
         "affected",
-        f"SELECT id, any_value(arm) AS arm, any_value(assigned) AS assigned FROM ({own}) GROUP BY id",
+        "SELECT number FROM corrections_new WHERE number IS NOT NULL UNION "
+        "SELECT number FROM retracted WHERE number IS NOT NULL",
     )
     numbers = ", ".join(corrected_numbers(step.experiment, step.needs, told))
     names = ", ".join(f"s.{each.name}" for each in step.needs.counted)
     con.table(
         "changed",
-        f"SELECT a.*, {names}, s.id IS NOT NULL AS corrected, k.number FROM affected a LEFT JOIN (SELECT id, {numbers} "
-        "FROM corrections WHERE off IS NOT NULL AND id IN (SELECT id FROM affected) GROUP BY id) s ON a.id = s.id "
-        "LEFT JOIN kept_customers k ON a.id = k.id",
+        f"SELECT a.number, {names}, s.number IS NOT NULL AS corrected FROM affected a LEFT JOIN (SELECT number, {numbers} "
+        "FROM corrections WHERE off IS NOT NULL AND number IN (SELECT number FROM affected) GROUP BY number) s "
+        "ON a.number = s.number",
     )
 
 
@@ -151,7 +149,7 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
     moved = "was IS NOT NULL AND assigned IS DISTINCT FROM was"
     if con.rows(f"SELECT 1 FROM kept_customers WHERE {moved} LIMIT 1"):
         return 0
-    columns = ", ".join(["id", "known", "kind", "off", "k", *step.values, "v_net"])
+    columns = ", ".join(["number", "known", "kind", "off", "k", *step.values, "v_net"])
     one, other = (f"SELECT {columns} FROM {each} WHERE off >= 0" for each in ("retracted", "corrections_new"))
     firsts = (
         f"SELECT min(happened) FROM told_new WHERE {among(told.kinds)} AND {told.span}",

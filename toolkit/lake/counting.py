@@ -1,7 +1,7 @@
 """Customers between measurements: what is kept of each, what new events add, and what corrections change of it.
 
-Kept rows are told apart by their number in the kept file, so that one text is compared for each new event and
-none for what is kept.
+Every id that was ever met has a number, so that one text is compared for each new event and none for what is
+kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["count", "find_newcomers", "put_together"]
 
 
 def find_newcomers(step: Step) -> bool:
-    """Create `newcomers(id, arm, assigned)`: who was assigned since what is kept; False where others may have moved.
+    """Create `newcomers(number, arm, assigned)`: kept ids that were assigned since; False where others may have moved.
 
     The ledger's files tell: nothing but rows of later instants came to those that were read. Needs `ledger`.
     """
@@ -33,7 +33,11 @@ def find_newcomers(step: Step) -> bool:
         )[0]
         if lowest is not None and lowest < state.upto:
             return False
-    con.table("newcomers", f"SELECT id, arm, assigned FROM ledger WHERE assigned >= {state.upto}")
+    con.table(
+        "newcomers",
+        f"SELECT i.number, l.arm, l.assigned FROM (SELECT * FROM ledger WHERE assigned >= {state.upto}) l "
+        f"JOIN {step.kept_ids} i ON l.id = i.id",
+    )
     return True
 
 
@@ -41,42 +45,61 @@ def count(step: Step, told: Told, *, only_newcomers: bool) -> None:
     """Create `kept_customers`, `known_customers` (counted anew where they must be) and `gained`, by new events.
 
     Who was assigned since, or at another instant than was known, is counted anew from the files that reach far
-    enough. `gained` has a `number` of `kept_customers`, or none. Needs `told_new`, and `newcomers` where
-    `only_newcomers`.
+    enough. Every id has a number: `fresh_ids(number, id, arm, assigned)` are new, and `all_ids` all of them.
+    Needs `told_new`, and `newcomers` where `only_newcomers`.
     """
     con, state = step.con, step.state
-    names = [each.name for each in step.needs.counted]
     _keep_up(step, only_newcomers=only_newcomers)
-    of = f"WHERE {among(told.wanted)} AND {told.span} AND id IS NOT NULL"
+    of = f"WHERE {among(_numbered_kinds(step, told))} AND {told.span} AND id IS NOT NULL"
+    con.table(
+        "met",
+        f"SELECT e.*, i.number FROM (SELECT {_columns(step, told)} FROM told_new {of}) e "
+        f"LEFT JOIN {step.kept_ids} i ON e.id = i.id",
+    )
+    con.table(
+        "fresh_ids",
+        f"SELECT {step.numbered} + row_number() OVER () - 1 AS number, m.id, l.arm, l.assigned "
+        "FROM (SELECT DISTINCT id FROM met WHERE number IS NULL) m LEFT JOIN ledger l ON m.id = l.id",
+    )
+    con.view("all_ids", f"SELECT number, id FROM {step.kept_ids} UNION ALL SELECT number, id FROM fresh_ids")
+    con.view(
+        "assigned_numbers",
+        " UNION ALL ".join(
+            f"SELECT number, arm, assigned FROM {each} WHERE assigned IS NOT NULL"
+            for each in ("kept_customers", "fresh_ids")
+        ),
+    )
     con.table(
         "seen",
-        f"SELECT e.*, s.number, s.arm, s.assigned FROM (SELECT {_columns(step, told)} FROM told_new {of}) e "
-        "LEFT JOIN kept_customers s ON e.id = s.id",
+        "SELECT coalesce(m.number, f.number) AS number, coalesce(k.arm, f.arm) AS arm, "
+        "coalesce(k.assigned, f.assigned) AS assigned, m.* EXCLUDE (id, number) FROM met m "
+        "LEFT JOIN fresh_ids f ON m.number IS NULL AND m.id = f.id LEFT JOIN kept_customers k ON m.number = k.number",
     )
-    con.table(
-        "strangers",
-        "SELECT l.id, l.arm, l.assigned FROM (SELECT DISTINCT id FROM seen WHERE number IS NULL) s "
-        "JOIN ledger l ON s.id = l.id",
-    )
-    whose = "s.number, coalesce(s.arm, n.arm) AS arm, coalesce(s.assigned, n.assigned) AS assigned"
-    con.view(
-        "seen_ours",
-        f"SELECT s.* EXCLUDE (number, arm, assigned), {whose} FROM seen s LEFT JOIN strangers n ON s.id = n.id",
-    )
-    con.table("gained", _grouped(step, told, "SELECT * FROM seen_ours"))
+    con.table("gained", _grouped(step, told, "SELECT * FROM seen"))
     lowest = con.one("SELECT min(assigned) FROM kept_customers WHERE anew")[0]
     if lowest is None:
         con.view("known_customers", "SELECT * FROM kept_customers")
         return
     lowest -= step.needs.reach_back // MICROSECOND
-    far = [name for name, latest in state.events.items() if latest >= lowest]
-    step.see("told_far", f"{step.among(far)} AND happened < {state.upto} AND happened >= {lowest}")
-    before = (
-        f"SELECT e.*, s.number, s.arm, s.assigned FROM (SELECT {_columns(step, told)} FROM told_far {of}) e "
-        "JOIN (SELECT * FROM kept_customers WHERE anew) s ON e.id = s.id"
-    )
+    con.table("moved", "SELECT number, arm, assigned FROM kept_customers WHERE anew")
+    if lowest >= state.recent_since:
+        before = (
+            f"SELECT e.*, m.arm, m.assigned FROM (SELECT * FROM {step.recent} WHERE happened >= {lowest}) e "
+            "JOIN moved m ON e.number = m.number"
+        )
+    else:
+        far = [name for name, latest in state.events.items() if latest >= lowest]
+        step.see("told_far", f"{step.among(far)} AND happened < {state.upto} AND happened >= {lowest}")
+        con.table("moved_ids", f"SELECT m.*, i.id FROM moved m JOIN {step.kept_ids} i ON m.number = i.number")
+        before = (
+            f"SELECT e.* EXCLUDE (id), m.number, m.arm, m.assigned FROM (SELECT {_columns(step, told)} FROM told_far {of}) e "
+            "JOIN moved_ids m ON e.id = m.id"
+        )
     con.table("refreshed", _grouped(step, told, before))
-    own = ", ".join(f"CASE WHEN s.anew THEN f.{name} ELSE s.{name} END AS {name}" for name in names)
+    own = ", ".join(
+        f"CASE WHEN s.anew THEN f.{each.name} ELSE s.{each.name} END AS {each.name}"
+        for each in step.needs.counted
+    )
     con.view(
         "known_customers",
         f"SELECT s.* REPLACE (CASE WHEN s.anew THEN coalesce(f.here, false) OR s.first IS NOT NULL ELSE s.here END "
@@ -94,26 +117,38 @@ def _keep_up(step: Step, *, only_newcomers: bool) -> None:
         )
         con.table(
             "kept_customers",
-            "SELECT CAST(NULL AS BIGINT) AS number, CAST(NULL AS VARCHAR) AS id, CAST(NULL AS SMALLINT) AS arm, "
+            "SELECT CAST(NULL AS BIGINT) AS number, CAST(NULL AS SMALLINT) AS arm, "
             "CAST(NULL AS BIGINT) AS assigned, CAST(NULL AS BIGINT) AS was, false AS anew, "
             f"CAST(NULL AS BIGINT) AS first, false AS here, {nothing}, false AS corrected WHERE false",
         )
         return
-    kept = step.store.read_files(state.customers, numbered=True)
-    if only_newcomers:
-        arm, assigned, anew, others = (
-            "coalesce(s.arm, r.arm)",
-            "coalesce(s.assigned, r.assigned)",
-            "r.id IS NOT NULL",
-            "newcomers",
+    if not only_newcomers:
+        con.table(
+            "now_assigned",
+            f"SELECT i.number, l.arm, l.assigned FROM {step.kept_ids} i JOIN ledger l ON i.id = l.id",
         )
-    else:
-        arm, assigned, others = "r.arm", "r.assigned", "ledger"
-        anew = "r.assigned IS NOT NULL AND s.assigned IS DISTINCT FROM r.assigned"
-    con.table(
+    arm, assigned, anew, others = (
+        ("coalesce(s.arm, r.arm)", "coalesce(s.assigned, r.assigned)", "r.number IS NOT NULL", "newcomers")
+        if only_newcomers
+        else (
+            "r.arm",
+            "r.assigned",
+            "r.assigned IS NOT NULL AND s.assigned IS DISTINCT FROM r.assigned",
+            "now_assigned",
+        )
+    )
+    con.view(
         "kept_customers",
-        f"SELECT s.file_row_number AS number, {arm} AS arm, {assigned} AS assigned, s.assigned AS was, {anew} AS anew, "
-        f"s.* EXCLUDE (file_row_number, arm, assigned) FROM {kept} s LEFT JOIN {others} r ON s.id = r.id",
+        f"SELECT s.number, {arm} AS arm, {assigned} AS assigned, s.assigned AS was, {anew} AS anew, "
+        f"s.* EXCLUDE (number, arm, assigned) FROM {step.store.read_files(state.customers)} s "
+        f"LEFT JOIN {others} r ON s.number = r.number",
+    )
+
+
+def _numbered_kinds(step: Step, told: Told) -> list[str]:
+    """Return the names of events whose ids get a number."""
+    return list(
+        dict.fromkeys([*told.kinds, *([step.experiment.events.order.name] if step.experiment.events else [])])
     )
 
 
@@ -123,21 +158,23 @@ def _columns(step: Step, told: Told) -> str:
 
 
 def _grouped(step: Step, told: Told, source: str) -> str:
-    """Return the query of plain sums per id over some events, whether or not the id is assigned."""
+    """Return the query of plain sums per number over some events, whether or not it is assigned."""
     if step.ledger.first_at is None:
         raise AssertionError
     since = f"happened >= {micros_of(step.ledger.first_at)}"
     matters = f"coalesce(off >= {-(step.needs.reach_back // MICROSECOND)}, false) OR {since}"
     plain = ", ".join(plain_numbers(step.experiment, step.needs, told))
+    codes = codes_of(step.experiment, told)
+    counted = ", ".join(str(codes[name]) for name in told.wanted)
     return (
-        f"SELECT id, any_value(number) AS number, any_value(arm) AS arm, any_value(assigned) AS assigned, "
+        "SELECT number, any_value(arm) AS arm, any_value(assigned) AS assigned, "
         f"min(CASE WHEN {since} THEN happened END) AS first, bool_or({matters}) AS here, {plain} "
-        f"FROM (SELECT *, happened - assigned AS off FROM ({source})) GROUP BY id"
+        f"FROM (SELECT *, happened - assigned AS off FROM ({source}) e WHERE kind IN ({counted})) GROUP BY number"
     )
 
 
 def put_together(step: Step, *, anew: bool) -> None:
-    """Create `counted`, every id's row to be kept, and `active` of it; with views by its `place` of who is assigned.
+    """Create `counted`, every number's row to be kept, and `active` of it; with views by `place` of who is assigned.
 
     Needs what `count` and `correct` made. `anew` says that `changed` has everybody of whom anything is corrected;
     else others keep what was corrected of them.
@@ -156,31 +193,34 @@ def put_together(step: Step, *, anew: bool) -> None:
     corrected = (
         f"CASE WHEN n.number IS NOT NULL THEN n.corrected ELSE {'false' if anew else 's.corrected'} END"
     )
-    new = ", ".join([*(f"g.{name}" for name in names), *(f"n.{name} AS c_{name}" for name in names)])
+    nothing = ", ".join(f"NULL AS {name}" for each in names for name in (each, f"c_{each}"))
     con.table(
         "counted",
-        f"SELECT s.number * {arms} + s.arm AS place, s.id, s.arm, s.assigned, least(s.first, g.first) AS first, "
-        f"s.here OR coalesce(g.here, false) AS here, {sums}, {changes}, {corrected} AS corrected FROM known_customers s "
-        "LEFT JOIN gained g ON s.number = g.number LEFT JOIN changed n ON s.number = n.number UNION ALL "
-        f"SELECT ((SELECT count(*) FROM kept_customers) + row_number() OVER ()) * {arms} + arm AS place, * FROM ("
-        f"SELECT coalesce(g.id, n.id) AS id, coalesce(g.arm, n.arm) AS arm, coalesce(g.assigned, n.assigned) AS assigned, "
-        f"g.first, coalesce(g.here, false) AS here, {new}, coalesce(n.corrected, false) AS corrected FROM "
-        "(SELECT * FROM gained WHERE number IS NULL) g FULL JOIN (SELECT * FROM changed WHERE number IS NULL) n "
-        "ON g.id = n.id)",
+        "SELECT s.number, s.arm, s.assigned, least(s.first, g.first) AS first, "
+        f"s.here OR coalesce(g.here, false) AS here, {sums}, {changes}, {corrected} AS corrected FROM "
+        "(SELECT * FROM known_customers UNION ALL BY NAME SELECT number, arm, assigned, NULL AS first, "
+        f"false AS here, {nothing}, false AS corrected FROM fresh_ids) s "
+        "LEFT JOIN gained g ON s.number = g.number LEFT JOIN changed n ON s.number = n.number",
     )
     if step.attributed:
-        con.table(
-            "counted",
-            "SELECT c.* REPLACE (r.place AS place) FROM counted c LEFT JOIN roster r ON c.id = r.id",
+        con.view(
+            "placed",
+            "SELECT r.place, c.* FROM counted c JOIN all_ids i ON c.number = i.number JOIN roster r ON i.id = r.id",
+        )
+    else:
+        con.view(
+            "placed", f"SELECT number * {arms} + arm AS place, * FROM counted WHERE assigned IS NOT NULL"
         )
     own = ", ".join(together(each, each.name, f"c_{each.name}") for each in step.needs.counted)
     early = "CASE WHEN NOT here OR first IS NULL THEN 0 WHEN first < assigned THEN 2 ELSE 1 END AS e0"
-    con.table(
-        "active",
-        f"SELECT place, {own}, {early} FROM counted WHERE assigned IS NOT NULL AND (here OR corrected)",
+    con.table("active", f"SELECT place, {own}, {early} FROM placed WHERE here OR corrected")
+    con.view(
+        "buyers",
+        "SELECT p.place, i.id, p.arm, p.assigned FROM placed p JOIN all_ids i ON p.number = i.number",
     )
-    con.view("buyers", "SELECT place, id, arm, assigned FROM counted WHERE assigned IS NOT NULL")
-    con.view("placed_corrections", "SELECT b.place, c.* FROM corrections c JOIN buyers b ON c.id = b.id")
+    con.view(
+        "placed_corrections", "SELECT p.place, c.* FROM corrections c JOIN placed p ON c.number = p.number"
+    )
     if not step.attributed:  # whoever did nothing stands at a place of their own
         con.view(
             "roster",

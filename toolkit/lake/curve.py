@@ -49,10 +49,9 @@ def look_sums(
     outcomes = [each for each in needs.counted if not each.lookback]
     kept = advanced.looks_before([on.isoformat() for on in looks]) if advanced and not caps else {}
     anew = _first_changed(experiment, looks, kept, advanced)
-    source = "told"
-    if advanced and anew:
-        source = advanced.recent(con, micros_of(experiment.end_of(looks[anew - 1])))
-    _steps(con, experiment, needs, told, looks, outcomes, corrected=corrected, source=source, anew=anew)
+    since = micros_of(experiment.end_of(looks[anew - 1])) if advanced and anew else None
+    events = _events(con, experiment, needs, told, advanced, since)
+    _steps(con, experiment, told, looks, outcomes, corrected=corrected, events=events, anew=anew)
     ways = {
         metric.name: [
             (name, caps[metric.name].value if metric.name in caps else None)
@@ -129,16 +128,40 @@ def enrolled_by_look(con: Engine, experiment: Experiment, looks: Sequence[date])
     return out
 
 
-def _steps(
+def _events(
     con: Engine,
     experiment: Experiment,
     needs: Needs,
+    told: Told,
+    advanced: Advanced | None,
+    since: int | None,
+) -> str:
+    """Return the query of assigned customers' events (place, assigned, kind, happened, v_…), since an instant if any."""
+    source = None
+    if advanced and since is not None:
+        recent = advanced.recent(con, since)
+        if recent:
+            kinds = ", ".join(str(codes_of(experiment, told)[name]) for name in told.wanted)
+            return f"SELECT * FROM {recent} WHERE kind IN ({kinds})"
+        source = advanced.told_since(since)
+    values = [quoted("v_" + value) for value in needs.values]
+    columns = ", ".join(["id", f"{kind_of(codes_of(experiment, told))} AS kind", "happened", *values])
+    joined = ", ".join(["r.place", "r.assigned", "e.kind", "e.happened", *values])
+    return (
+        f"SELECT {joined} FROM (SELECT {columns} FROM {source or 'told'} WHERE {among(told.wanted)} AND {told.span}) e "
+        "JOIN buyers r ON e.id = r.id"
+    )
+
+
+def _steps(
+    con: Engine,
+    experiment: Experiment,
     told: Told,
     looks: Sequence[date],
     outcomes: Sequence[Column],
     *,
     corrected: bool,
-    source: str,
+    events: str,
     anew: int,
 ) -> None:
     """Create `running(place, born, look, s…, t…)`: a customer's sums before and after each look that changed them.
@@ -147,16 +170,11 @@ def _steps(
     `active` has now without what came in them, stands as the look before.
     """
     codes = codes_of(experiment, told)
-    values = [quoted("v_" + value) for value in needs.values]
     plain = ", ".join(_step(told, codes, each, None) for each in outcomes)
     look, born = (_look_of(experiment, looks, each) for each in ("happened", "assigned"))
-    columns = ", ".join(["id", f"{kind_of(codes)} AS kind", "happened", *values])
-    joined = ", ".join(
-        ["r.place", "r.assigned", "e.kind", "e.happened - r.assigned AS off", "e.happened", *values]
-    )
     steps = (
-        f"SELECT place, {look} AS look, {born} AS born, {plain} FROM (SELECT {joined} FROM (SELECT {columns} FROM {source} "
-        f"WHERE {among(told.wanted)} AND {told.span}) e JOIN buyers r ON e.id = r.id) WHERE off >= 0"
+        f"SELECT place, {look} AS look, {born} AS born, {plain} FROM "
+        f"(SELECT *, happened - assigned AS off FROM ({events}) e) e WHERE off >= 0"
     )
     if corrected:
         changed = ", ".join(_step(told, codes, each, experiment) for each in outcomes)

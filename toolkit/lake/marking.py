@@ -47,7 +47,7 @@ def mark(step: Step, told: Told, places: Sequence[str]) -> Signs:
             f"SELECT {shown} FROM told_new WHERE {among(told.kinds)} AND {told.span} "
             f"AND (({sign}) IN (SELECT sign FROM repeated_new) OR {among([refund])})"
         )
-    con.table("marked_new", new)
+    con.table("marked_found", new)
     marked = store.read_files(state.marked)
     known = "(SELECT 0::UBIGINT AS sign WHERE false)"
     if state.marked:  # a refund alone does not tell whether its order was there
@@ -58,7 +58,8 @@ def mark(step: Step, told: Told, places: Sequence[str]) -> Signs:
     if looked_up:
         step.see("told_again", f"{step.among([places[at] for at in looked_up])} AND happened < {state.upto}")
         again = single.format("told_again", "seen_before")
-        con.run(f"INSERT INTO marked_new {again} AND ({sign}) NOT IN {known}")
+        con.run(f"INSERT INTO marked_found {again} AND ({sign}) NOT IN {known}")
+    con.table("marked_new", "SELECT m.*, i.number FROM marked_found m LEFT JOIN all_ids i ON m.id = i.id")
     return fresh
 
 
@@ -78,13 +79,14 @@ def _numbers(step: Step, name: str, parts: Sequence[Any]) -> None:
 def without_amount(step: Step, told: Told, order: str, few: Few) -> int:
     """Return how many orders of assigned customers, each counted once, carry no amount."""
     con, state = step.con, step.state
-    nothing = "SELECT CAST(NULL AS VARCHAR) AS id WHERE false"
+    nothing = "SELECT CAST(NULL AS BIGINT) AS number WHERE false"
     if "amount" in step.needs.values:
-        nothing = f"SELECT id FROM told_new WHERE name = {text(order)} AND {told.span} AND v_amount IS NULL"
+        bare = f"SELECT id FROM told_new WHERE name = {text(order)} AND {told.span} AND v_amount IS NULL"
+        nothing = f"SELECT i.number FROM ({bare}) b JOIN all_ids i ON b.id = i.id"
     con.table("bare_new", nothing)
-    kept = f"SELECT id FROM {step.store.read_files(state.bare)} UNION ALL " if state.bare else ""
-    con.view("bare_all", f"{kept}SELECT id FROM bare_new")
+    kept = f"SELECT number FROM {step.store.read_files(state.bare)} UNION ALL " if state.bare else ""
+    con.view("bare_all", f"{kept}SELECT number FROM bare_new")
     if not told.without_amount:
         return 0
-    every = con.one("SELECT count(*) FROM bare_all b JOIN ledger l ON b.id = l.id")[0]
+    every = con.one("SELECT count(*) FROM bare_all b JOIN assigned_numbers a ON b.number = a.number")[0]
     return int(every) - few.bare

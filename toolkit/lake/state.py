@@ -35,6 +35,8 @@ STALE_SECONDS = 86_400
 EDGE = 65_536
 """Bytes at both ends of a file that are looked at before it is read."""
 STRETCH = 1 << 26
+FAR = 2**62
+"""Later than any event."""
 
 Numbers = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.uint32]
@@ -52,11 +54,14 @@ class State:
         by_name: name → events counted, the latest of all, two of their currencies, events without amount.
         step: how many measurements were kept before.
         ledger: the ledger's files that were read.
-        customers: the one file of ids: arm, assigned, first, here, their plain sums and what corrections change.
+        ids: files of all ids ever met, and the number by which other files call each.
+        customers: the one file of numbers: arm, assigned, first, here, plain sums and what corrections change.
         marked: files of events that cannot just be added up.
         corrections: files of what these change, each with the `step` that found it.
         retracted: files of the signs whose corrections of before a step no longer hold.
-        bare: files of the ids of orders without an amount.
+        bare: files of the numbers of customers with orders without an amount, one a row for each.
+        recent: file of counted events (number, kind, happened, v_…) → the latest instant in it.
+        recent_since: all events since this instant are in `recent`.
         hours: files of orders by the hour, as `Hours` has them.
         signs: files of sorted signs of events, of the places of the files in which they stand, and of their `leads`.
         looks: date → rows (arm, sums…) of the curve's looks, oldest first.
@@ -70,11 +75,14 @@ class State:
     ledger: list[str] = field(default_factory=list)
     events: dict[str, int] = field(default_factory=dict)
     by_name: dict[str, list[Any]] = field(default_factory=dict)
+    ids: list[str] = field(default_factory=list)
     customers: list[str] = field(default_factory=list)
     marked: list[str] = field(default_factory=list)
     corrections: list[str] = field(default_factory=list)
     retracted: list[str] = field(default_factory=list)
     bare: list[str] = field(default_factory=list)
+    recent: dict[str, int] = field(default_factory=dict)
+    recent_since: int = FAR
     hours: list[str] = field(default_factory=list)
     signs: list[list[str]] = field(default_factory=list)
     looks: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -84,8 +92,8 @@ class State:
     @property
     def files(self) -> list[str]:
         """Return the names of all files of this state."""
-        rows = [*self.customers, *self.marked, *self.corrections, *self.retracted, *self.bare]
-        return [*rows, *self.hours, *(name for run in self.signs for name in run)]
+        rows = [*self.ids, *self.customers, *self.marked, *self.corrections, *self.retracted, *self.bare]
+        return [*rows, *self.recent, *self.hours, *(name for run in self.signs for name in run)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,10 +206,9 @@ class Store:
         self.drop(small[:1])
         return [*files, merged]
 
-    def read_files(self, names: Sequence[str], *, numbered: bool = False) -> str:
-        """Return what stands after FROM for some of the files; `numbered` rows bear `file_row_number`."""
-        options = ", file_row_number = true" if numbered else ""
-        return f"read_parquet([{texts(self.path(name) for name in names)}]{options})"
+    def read_files(self, names: Sequence[str]) -> str:
+        """Return what stands after FROM for some of the files."""
+        return f"read_parquet([{texts(self.path(name) for name in names)}])"
 
     def _size(self, name: str) -> int:
         return (self.folder / name).stat().st_size

@@ -45,6 +45,25 @@ class Step:
     attributed: bool
 
     @property
+    def kept_ids(self) -> str:
+        """Return what stands after FROM for the ids that have a number (number, id)."""
+        if self.state.ids:
+            return self.store.read_files(self.state.ids)
+        return "(SELECT CAST(NULL AS BIGINT) AS number, CAST(NULL AS VARCHAR) AS id WHERE false)"
+
+    @property
+    def recent(self) -> str:
+        """Return what stands after FROM for kept events (number, kind, happened, v_…) since the state's `recent_since`."""
+        return self.store.read_files(list(self.state.recent))
+
+    @property
+    def numbered(self) -> int:
+        """Return how many ids have a number: these are the numbers below it."""
+        if not self.state.ids:
+            return 0
+        return int(self.con.one(f"SELECT count(*) FROM {self.kept_ids}")[0])
+
+    @property
     def values(self) -> list[str]:
         """Return the columns of events that are summed."""
         return [quoted("v_" + value) for value in self.needs.values]
