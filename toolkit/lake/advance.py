@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -24,7 +25,7 @@ from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.events import Told, among, events_of_lake, told_of, with_lines
 from toolkit.lake.hours import Hours, arrivals_in, hour_of, hours_of, own_by_hour
 from toolkit.lake.ledger import Ledger
-from toolkit.lake.marking import mark, without_amount
+from toolkit.lake.marking import find_marked, number_marked, without_amount
 from toolkit.lake.sources import FileTable
 from toolkit.lake.state import STATE_UPTO, Signs, State, Store, store_of
 from toolkit.lake.step import Step, files_by_name
@@ -245,8 +246,11 @@ def _take(step: Step, lake: Lake, spec: str, through: datetime | None, version: 
     latest = dict(con.rows("SELECT of_file, max(happened) FROM told_new GROUP BY of_file"))
     places = {**state.events, **{name: latest.get(step.files[name], 0) for name in fresh}}
     only_newcomers = find_newcomers(step)
-    count(step, told, only_newcomers=only_newcomers)
-    signs = mark(step, told, list(places))
+    with ThreadPoolExecutor(1) as pool:  # either leaves the processor idle at times
+        marking = pool.submit(find_marked, replace(step, con=con.beside()), told, list(places))
+        count(step, told, only_newcomers=only_newcomers)
+        signs = marking.result()
+    number_marked(step)
     few, anew = correct(step, told, only_newcomers=only_newcomers)
     put_together(step, anew=anew)
     activity = activity_of(con, experiment, told, few)

@@ -42,8 +42,8 @@ def correct(step: Step, told: Told, *, only_newcomers: bool) -> tuple[Few, bool]
     if kept and anew:
         new = f"{kept} UNION ALL {new}"
     elif kept:
-        again = "sign IN (SELECT sign FROM touched) OR (sign IS NULL AND number IN (SELECT number FROM newcomers))"
-        new = f"{kept} WHERE {again} UNION ALL {new}"
+        unsigned = "sign IS NULL AND number IN (SELECT number FROM newcomers)"
+        new = f"{kept} WHERE sign IN (SELECT sign FROM touched) UNION ALL {kept} WHERE {unsigned} UNION ALL {new}"
     con.table("marked", new)
     who = ["sign", "number", "arm", "assigned"]
     ways = corrections_of(
@@ -74,7 +74,7 @@ def _touch(step: Step, told: Told) -> bool:
     """Create `touched(sign)`: what must be looked into again; False where it cannot be told."""
     con, state = step.con, step.state
     signs = "SELECT sign FROM marked_new WHERE sign IS NOT NULL"
-    every, shown = "marked_new", "sign, kind, event_id, order_id"
+    every, shown = "marked_new", "sign, event_sign"
     if state.marked:
         kept = step.store.read_files(state.marked)
         whose = "sign IS NOT NULL AND number IN (SELECT number FROM newcomers)"
@@ -83,15 +83,10 @@ def _touch(step: Step, told: Told) -> bool:
     con.table("touched", f"SELECT DISTINCT sign FROM ({signs})")
     if not told.refunds:
         return True
-    # events of one id are one event, even where they name several orders
-    by_event = (
-        f"NOT (kind = {ORDER} AND coalesce(order_id, '') <> '') AND event_id <> '' AND sign IS NOT NULL"
+    own = (
+        f"SELECT event_sign FROM {every} WHERE event_sign IS NOT NULL AND sign IN (SELECT sign FROM touched)"
     )
-    own = f"SELECT event_id FROM {every} WHERE {by_event} AND sign IN (SELECT sign FROM touched)"
-    drawn = (
-        f"SELECT DISTINCT sign FROM {every} WHERE {by_event} AND event_id IN ({own}) "
-        "AND sign NOT IN (SELECT sign FROM touched)"
-    )
+    drawn = f"SELECT DISTINCT sign FROM {every} WHERE event_sign IN ({own}) AND sign NOT IN (SELECT sign FROM touched)"
     for _ in range(CHAIN):
         con.table("drawn_in", drawn)
         if not con.one("SELECT count(*) FROM drawn_in")[0]:

@@ -6,6 +6,7 @@ Instants are UTC; where they are compared they are whole microseconds since 1970
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -61,9 +62,14 @@ class Engine:
     """What is raised where a statement is refused."""
 
     def __init__(self) -> None:
-        self.con = duckdb.connect(":memory:")
-        self.con.execute("SET TimeZone = 'UTC'")
+        self.con = _in_utc(duckdb.connect(":memory:"))
         self.opened: dict[str, Any] = {}
+
+    def beside(self) -> Engine:
+        """Return another way into the same tables, for another thread."""
+        other = copy(self)
+        other.con = _in_utc(self.con.cursor())
+        return other
 
     def __enter__(self) -> Self:
         return self
@@ -87,11 +93,11 @@ class Engine:
 
     def view(self, name: str, sql: str) -> None:
         """Give the query a name; it runs anew each time it is read."""
-        self.run(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
+        self.run(f"CREATE OR REPLACE VIEW {name} AS {sql}")
 
     def table(self, name: str, sql: str) -> None:
         """Run the query and keep its rows under a name."""
-        self.run(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+        self.run(f"CREATE OR REPLACE TABLE {name} AS {sql}")
 
     def columns(self, relation: str) -> dict[str, str]:
         """Return name → type of what stands after FROM.
@@ -272,6 +278,11 @@ def parquet(files: Sequence[str]) -> str:
     hive = ", hive_partitioning = true, hive_types = {'experiment': VARCHAR}"
     partitioned = all("/experiment=" in name for name in files)
     return f"read_parquet([{texts(files)}], union_by_name = true{hive if partitioned else ''})"
+
+
+def _in_utc(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    con.execute("SET TimeZone = 'UTC'")
+    return con
 
 
 def _repeats(signs: Any) -> Any:

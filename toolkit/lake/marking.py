@@ -7,23 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.lake.activity import Few, codes_of, kind_of, sign_of
+from toolkit.lake.activity import ORDER, Few, codes_of, kind_of, sign_of
 from toolkit.lake.engine import text
 from toolkit.lake.events import Told, among
 from toolkit.lake.state import Signs
 from toolkit.lake.step import Step
 
-__all__ = ["mark", "without_amount"]
+__all__ = ["find_marked", "number_marked", "without_amount"]
 
 
-def mark(step: Step, told: Told, places: Sequence[str]) -> Signs:
-    """Create `marked_new`: new events that cannot just be added up, and kept ones that they repeat; return new signs."""
+def find_marked(step: Step, told: Told, places: Sequence[str]) -> Signs:
+    """Create `marked_found`: new events that cannot just be added up, and kept ones that they repeat; return new signs."""
     con, store, state = step.con, step.store, step.state
     if step.experiment.events is None:
         raise AssertionError
     refund = step.experiment.events.refund.name
     sign, kind = sign_of(con, step.experiment, told), kind_of(codes_of(step.experiment, told))
-    con.run("CREATE OR REPLACE TEMP TABLE places (of_file VARCHAR, number UINTEGER)")
+    con.run("CREATE OR REPLACE TABLE places (of_file VARCHAR, number UINTEGER)")
     rows = ", ".join(f"({text(step.files[name])}, {at})" for at, name in enumerate(places))
     con.run(f"INSERT INTO places VALUES {rows}")
     found = con.con.execute(
@@ -59,8 +59,21 @@ def mark(step: Step, told: Told, places: Sequence[str]) -> Signs:
         step.see("told_again", f"{step.among([places[at] for at in looked_up])} AND happened < {state.upto}")
         again = single.format("told_again", "seen_before")
         con.run(f"INSERT INTO marked_found {again} AND ({sign}) NOT IN {known}")
-    con.table("marked_new", "SELECT m.*, i.number FROM marked_found m LEFT JOIN all_ids i ON m.id = i.id")
     return fresh
+
+
+def number_marked(step: Step) -> None:
+    """Create `marked_new` of `marked_found`, with the numbers of ids, and a sign of the event where an id alone tells it."""
+    con = step.con
+    # events of one id are one event, even where they name several orders
+    by_event = (
+        f"NOT (kind = {ORDER} AND coalesce(order_id, '') <> '') AND event_id <> '' AND sign IS NOT NULL"
+    )
+    con.table(
+        "marked_new",
+        f"SELECT m.*, i.number, CASE WHEN {by_event} THEN {con.sign('event_id')} END AS event_sign "
+        "FROM marked_found m LEFT JOIN all_ids i ON m.id = i.id",
+    )
 
 
 def _looked_up(step: Step, found: Sequence[tuple[Any, Any]], known: str) -> list[int]:
