@@ -1985,38 +1985,42 @@ FROM (
         END AS "y5"
       FROM (
         SELECT
-          "r"."place",
-          "r"."assigned",
-          "e"."kind",
-          "e"."happened" - "r"."assigned" AS "off",
-          "e"."happened",
-          "v_amount",
-          "v_points"
+          *,
+          "happened" - "assigned" AS "off"
         FROM (
           SELECT
-            "id",
-            CAST(CASE "name"
-              WHEN 'Order Completed'
-              THEN 0
-              WHEN 'Order Refunded'
-              THEN 1
-              WHEN 'Unsub\'d'
-              THEN 2
-              WHEN 'Visited'
-              THEN 3
-            END AS TINYINT) AS "kind",
-            "happened",
+            "r"."place",
+            "r"."assigned",
+            "e"."kind",
+            "e"."happened",
             "v_amount",
             "v_points"
-          FROM "told"
-          WHERE
-            "name" IN ('Order Completed', 'Unsub\'d', 'Visited')
-            AND "ts" >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMPTZ)
-            AND "ts" < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMPTZ)
+          FROM (
+            SELECT
+              "id",
+              CAST(CASE "name"
+                WHEN 'Order Completed'
+                THEN 0
+                WHEN 'Order Refunded'
+                THEN 1
+                WHEN 'Unsub\'d'
+                THEN 2
+                WHEN 'Visited'
+                THEN 3
+              END AS TINYINT) AS "kind",
+              "happened",
+              "v_amount",
+              "v_points"
+            FROM "told"
+            WHERE
+              "name" IN ('Order Completed', 'Unsub\'d', 'Visited')
+              AND "ts" >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMPTZ)
+              AND "ts" < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMPTZ)
+          ) AS "e"
+          JOIN "buyers" AS "r"
+            ON "e"."id" = "r"."id"
         ) AS "e"
-        JOIN "buyers" AS "r"
-          ON "e"."id" = "r"."id"
-      )
+      ) AS "e"
       WHERE
         "off" >= 0
       UNION ALL
