@@ -9,7 +9,7 @@ repeats one from long ago is found by its sign; only the files in which such sig
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,17 +22,19 @@ from toolkit.lake.activity import Activity, activity_of, codes_of
 from toolkit.lake.correcting import changed_since, correct
 from toolkit.lake.counting import count, find_newcomers, put_together
 from toolkit.lake.engine import Engine, micros_of
+from toolkit.lake.enrolled import Enrolled, Enrolment, enrolled_anew, enrolled_since
 from toolkit.lake.events import Told, among, events_of_lake, told_of, with_lines
 from toolkit.lake.hours import Hours, arrivals_in, hour_of, hours_of, own_by_hour
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.marking import find_marked, number_marked, without_amount
+from toolkit.lake.signs import Signs
 from toolkit.lake.sources import FileTable
-from toolkit.lake.state import STATE_UPTO, Signs, State, Store, store_of
+from toolkit.lake.state import STATE_UPTO, State, Store, store_of
 from toolkit.lake.step import Step, files_by_name
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
 
-__all__ = ["RECENT", "Advanced", "advance", "remember"]
+__all__ = ["RECENT", "Advanced", "Kept", "advance", "kept_for", "remember"]
 
 RECENT = timedelta(days=56)
 """So far back events are kept by number, or as far as the metrics look back, and two weeks."""
@@ -110,6 +112,14 @@ class Advanced:
         query = f"SELECT * EXCLUDE (arm, assigned) FROM seen WHERE happened >= {since}"
         return {**kept, self.store.copy(con, query, "recent"): int(latest)}
 
+    def _with_enrolled(self, con: Engine) -> Enrolled:
+        """Return what is known of the ledger's files, with the signs of new rows."""
+        ledger = self.step.ledger
+        found = ledger.enrolment or enrolled_anew(con, self.step.experiment, ledger)
+        if found is None:
+            return Enrolled()
+        return replace(found.enrolled, signs=self.store.with_signs(found.enrolled.signs, found.fresh))
+
     def keep(self, con: Engine) -> None:
         """Write the state. Where that cannot be done nothing is lost but time."""
         store, after = self.store, self.after
@@ -138,7 +148,8 @@ class Advanced:
                     f"(SELECT DISTINCT sign, {after.step} AS step FROM retracted WHERE sign IS NOT NULL)",
                 ),
                 bare=store.with_rows(con, after.bare, "bare", "bare_new"),
-                signs=store.with_signs(self.before, self.fresh),
+                signs=store.with_signs(self.before.signs, self.fresh),
+                enrolled=self._with_enrolled(con),
             )
             store.write(kept, self.before.sizes, self.before.files)
             store.drop([name for name in self.before.before if name not in {*kept.files, *self.before.files}])
@@ -156,6 +167,41 @@ def remember(lake: Lake, experiment: Experiment, activity: Activity | None) -> N
         store.note()
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where an experiment's state is, and what is there."""
+
+    store: Store
+    state: State | None
+
+    def enrolment(
+        self,
+        con: Engine,
+        experiment: Experiment,
+        paths: Sequence[str],
+        written: Callable[[Sequence[str]], str],
+        *,
+        as_of_end: datetime,
+    ) -> Enrolment | None:
+        """Return the ledger of the files at `paths`, if what is kept tells of it; `written` gives the query of some."""
+        if self.state is None:
+            return None
+        enrolled = self.state.enrolled
+        try:
+            runs = self.store.runs(enrolled.signs)
+        except (OSError, ValueError):
+            return None
+        return enrolled_since(con, experiment, enrolled, runs, paths, written, as_of_end=as_of_end)
+
+
+def kept_for(con: Engine, lake: Lake, experiment: Experiment) -> Kept | None:
+    """Return what earlier measurements have kept of an experiment; None where a state cannot help."""
+    events, store = experiment.events, store_of(lake.home, experiment.key)
+    if not store or not (events and events.in_lake) or con.dialect != "duckdb" or lake.versions:
+        return None
+    return Kept(store, store.read())
+
+
 def advance(
     con: Engine,
     lake: Lake,
@@ -163,6 +209,7 @@ def advance(
     spec: str,
     needs: Needs,
     ledger: Ledger,
+    kept: Kept,
     *,
     attributed: bool,
     as_of_end: datetime,
@@ -173,16 +220,15 @@ def advance(
     all events, and `corrections` as `add_up` does, with `buyers` and `placed_corrections`.
     """
     events = experiment.events
-    if events is None or not events.in_lake or con.dialect != "duckdb" or lake.versions:
-        return None
-    store = store_of(lake.home, experiment.key)
-    version = lake.version("events") if store and store.wanted() else None
-    if store is None or version is None or ledger.first_at is None:
+    store = kept.store
+    version = lake.version("events") if store.wanted() else None
+    if events is None or version is None or ledger.first_at is None:
         return None
     pinned = replace(lake, versions={"events": version})
     table, shown, where, _, through = events_of_lake(con, pinned, experiment, spec, needs)
     since = ledger.first_at - needs.reach_back
-    state = store.read(_fits(con, experiment, needs, table, shown, where, since))
+    fits = _fits(con, experiment, needs, table, shown, where, since)
+    state = kept.state if kept.state and kept.state.fits == fits else State(fits)
     files = files_by_name(pinned.files("events"))
     if not files.keys() >= state.events.keys():  # files were merged or rewritten: nobody knows what is new
         state = State(state.fits)

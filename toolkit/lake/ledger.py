@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError
-from toolkit.lake.engine import Engine, Stored, at_micros, micros, micros_of, text, texts
+from toolkit.lake.engine import Engine, Stored, at_micros, micros, micros_of, parquet, text, texts
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
+
+if TYPE_CHECKING:
+    from toolkit.lake.enrolled import Enrolment
 
 __all__ = ["Ledger", "open_ledger"]
 
@@ -33,6 +39,7 @@ class Ledger:
         file: the file of assignments, where they come from one and no customer stands there twice.
         numbered: whether `ledger` has `line` as well, a number of each row's own.
         files: the lake's files that were read; empty where it was something else.
+        enrolment: what the next measurement can go on from, where all this rests on what one before has kept.
     """
 
     customers: dict[str, int]
@@ -47,12 +54,22 @@ class Ledger:
     file: FileTable | None = None
     numbered: bool = False
     files: tuple[str, ...] = ()
+    enrolment: Enrolment | None = None
 
 
-def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_end: datetime) -> Ledger:
+def open_ledger(
+    con: Engine,
+    lake: Lake,
+    experiment: Experiment,
+    spec: str,
+    *,
+    as_of_end: datetime,
+    known: Callable[..., Enrolment | None] | None = None,
+) -> Ledger:
     """Create the view `ledger(id, arm, assigned)`: one row per customer who enrolled and was assigned in time.
 
-    `arm` is the arm's place in the experiment file, `assigned` the assignment in microseconds since 1970.
+    `arm` is the arm's place in the experiment file, `assigned` the assignment in microseconds since 1970. `known`
+    tells of files that were read before, as `Kept.enrolment` does.
 
     Raises:
         DataError: the assignments of `source: files` cannot be used.
@@ -65,6 +82,18 @@ def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, a
         written, numbered = _from_lake(con, experiment, stored)
         version = stored.version if stored else None
     con.view("written", written)
+    files = tuple(lake.files("assignments", experiment=experiment.key)) if version is not None else ()
+    if known and stored and files:
+        found = known(
+            con, experiment, files, partial(_query_of, con, experiment, stored), as_of_end=as_of_end
+        )
+        if found:
+            con.view("ledger", "SELECT * FROM written")
+            here = found.enrolled
+            return Ledger(
+                dict(zip(experiment.arms, here.arms, strict=True)), sum(here.arms), 0, 0, 0, 0,
+                at_micros(here.first), at_micros(here.last), version, None, numbered, files, found,
+            )  # fmt: skip
     profile = _profile(con, experiment, "written", as_of_end, table)
     rows = profile[0]
     if table:  # anything strange shows in the profile; only then every row is looked at
@@ -114,7 +143,7 @@ def open_ledger(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, a
         version,
         table if not repeats else None,
         numbered and not repeats,
-        tuple(lake.files("assignments", experiment=experiment.key)) if version is not None else (),
+        files,
     )
 
 
@@ -174,6 +203,11 @@ def _look_closely(con: Engine, experiment: Experiment, table: FileTable, *, know
             f"{table.path}: column `arm` holds {', '.join(repr(name) for (name,) in named)}, which the experiment "
             f"does not have; its arms are {', '.join(experiment.arms)}"
         )
+
+
+def _query_of(con: Engine, experiment: Experiment, stored: Stored, paths: Sequence[str]) -> str:
+    """Return the query of all rows in some of the lake's files."""
+    return _from_lake(con, experiment, replace(stored, sql=parquet(paths)))[0]
 
 
 def _from_lake(con: Engine, experiment: Experiment, stored: Stored | None) -> tuple[str, bool]:

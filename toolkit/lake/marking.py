@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.lake.activity import ORDER, Few, codes_of, kind_of, sign_of
 from toolkit.lake.engine import text
 from toolkit.lake.events import Told, among
-from toolkit.lake.state import Signs
+from toolkit.lake.signs import Signs
 from toolkit.lake.step import Step
 
 __all__ = ["find_marked", "number_marked", "without_amount"]
@@ -33,7 +33,7 @@ def find_marked(step: Step, told: Told, places: Sequence[str]) -> Signs:
     fresh = Signs.sorted_from(np.asarray(found["sign"], np.uint64), np.asarray(found["number"], np.uint32))
     starts = np.flatnonzero(np.r_[True, fresh.signs[1:] != fresh.signs[:-1]][: len(fresh.signs)])
     unique, counts = fresh.signs[starts], np.diff(np.r_[starts, len(fresh.signs)])
-    before = [(unique[here], at) for here, at in (run.found(unique) for run in store.runs(state))]
+    before = [(unique[here], at) for here, at in (run.found(unique) for run in store.runs(state.signs))]
     _numbers(step, "seen_before", [signs for signs, _ in before])
     _numbers(step, "repeated_new", [unique[counts > 1], *(signs for signs, _ in before)])
     shown = ", ".join(

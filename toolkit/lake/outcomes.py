@@ -69,7 +69,14 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
         SpecError, DataError: the experiment names what is not there, or a file cannot be used.
     """
     needs = needs_of(experiment)
-    ledger = open_ledger(con, lake, experiment, spec, as_of_end=as_of_end)
+    kept = None
+    if has_state(lake.home, experiment.key):
+        from toolkit.lake.advance import advance, kept_for
+
+        kept = kept_for(con, lake, experiment)
+    ledger = open_ledger(
+        con, lake, experiment, spec, as_of_end=as_of_end, known=kept.enrolment if kept else None
+    )
     if not any(ledger.customers.values()):
         raise NotEnoughData(_nobody(experiment, spec, ledger, as_of_end))
     if experiment.outcomes:
@@ -88,11 +95,9 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
         own = [f"{place} AS place", "l.id", "l.arm", "l.assigned", *people.columns]
         con.table("roster", f"SELECT {', '.join(own)}{known} FROM ledger l{people.joins}")
     advanced = None
-    if has_state(lake.home, experiment.key):
-        from toolkit.lake.advance import advance
-
+    if kept:
         advanced = advance(
-            con, lake, experiment, spec, needs, ledger, attributed=attributed, as_of_end=as_of_end
+            con, lake, experiment, spec, needs, ledger, kept, attributed=attributed, as_of_end=as_of_end
         )
     if advanced:
         told = advanced.told

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from toolkit.lake.engine import Engine, text, texts
+from toolkit.lake.enrolled import Enrolled
 from toolkit.lake.hours import Hours
+from toolkit.lake.signs import Signs
 
-__all__ = ["STATE_UPTO", "Signs", "State", "Store", "store_of"]
+__all__ = ["STATE_UPTO", "State", "Store", "store_of"]
 
 STATE_UPTO = 200_000_000
 """Beyond so many events without a state, none is begun: the signs of all would have to be in memory at once."""
@@ -34,13 +35,8 @@ TRIED = "again.json"
 STALE_SECONDS = 86_400
 EDGE = 65_536
 """Bytes at both ends of a file that are looked at before it is read."""
-STRETCH = 1 << 26
 FAR = 2**62
 """Later than any event."""
-
-Numbers = npt.NDArray[np.uint64]
-Places = npt.NDArray[np.uint32]
-Bits = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +50,7 @@ class State:
         by_name: name → events counted, the latest of all, two of their currencies, events without amount.
         step: how many measurements were kept before.
         ledger: the ledger's files that were read.
+        enrolled: what is known of them.
         ids: files of all ids ever met, and the number by which other files call each.
         customers: the one file of numbers: arm, assigned, first, here, plain sums and what corrections change.
         marked: files of events that cannot just be added up.
@@ -73,6 +70,7 @@ class State:
     upto: int = 0
     step: int = 0
     ledger: list[str] = field(default_factory=list)
+    enrolled: Enrolled = field(default_factory=Enrolled)
     events: dict[str, int] = field(default_factory=dict)
     by_name: dict[str, list[Any]] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
@@ -93,52 +91,8 @@ class State:
     def files(self) -> list[str]:
         """Return the names of all files of this state."""
         rows = [*self.ids, *self.customers, *self.marked, *self.corrections, *self.retracted, *self.bare]
-        return [*rows, *self.recent, *self.hours, *(name for run in self.signs for name in run)]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Signs:
-    """Signs of events, sorted, and the place of the file in which each stands.
-
-    `leads` has a bit for each beginning of a sign, set where some sign begins so: most signs that are not here
-    are told by it, without a search. It is made by whoever needs it.
-    """
-
-    signs: Numbers
-    places: Places
-    leads: Bits | None = None
-
-    @classmethod
-    def sorted_from(cls, signs: Numbers, places: Places, *, runs: bool = False) -> Signs:
-        """Return signs in whatever order, sorted; `runs` says that they are a few sorted stretches."""
-        order = np.argsort(signs, kind="stable" if runs else None)
-        return cls(signs[order], places[order])
-
-    def found(self, wanted: Numbers) -> tuple[npt.NDArray[np.bool_], Places]:
-        """Return which of `wanted` (sorted) are here, and for those the place of one file."""
-        here = np.zeros(len(wanted), dtype=np.bool_)
-        if not len(self.signs):
-            return here, np.zeros(0, dtype=np.uint32)
-        maybe = np.arange(len(wanted))
-        if self.leads is not None:
-            lead = _lead(wanted, len(self.leads))
-            byte, bit = lead >> np.uint64(3), (lead & np.uint64(7)).astype(np.uint8)
-            maybe = np.flatnonzero((self.leads[byte.astype(np.int64)] >> bit) & np.uint8(1))
-        at = np.minimum(np.searchsorted(self.signs, wanted[maybe]), len(self.signs) - 1)
-        met = self.signs[at] == wanted[maybe]
-        here[maybe[met]] = True
-        return here, self.places[at[met]]
-
-    def with_leads(self) -> Signs:
-        """Return these signs with their `leads`: 8 to 16 bits for each sign."""
-        size = 1 << max(len(self.signs).bit_length(), 3)  # bytes
-        lead, parts = _lead(self.signs, size), []
-        for start in range(0, 8 * size, STRETCH):  # unpacked, a bit takes a byte
-            low, high = np.searchsorted(lead, np.array([start, start + STRETCH], np.uint64))
-            found = np.zeros(min(STRETCH, 8 * size), dtype=np.bool_)
-            found[lead[low:high].astype(np.int64) - start] = True
-            parts.append(np.packbits(found, bitorder="little"))
-        return replace(self, leads=np.concatenate(parts))
+        runs = [*self.signs, *self.enrolled.signs]
+        return [*rows, *self.recent, *self.hours, *(name for run in runs for name in run)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,24 +105,23 @@ class Store:
         """Return where a file of the state is."""
         return str(self.folder / name)
 
-    def read(self, fits: str) -> State:
-        """Return the state that is kept, or an empty one where none is, or it fits another experiment or is damaged."""
-        empty = State(fits)
+    def read(self) -> State | None:
+        """Return the state that is kept; None where none is, or it is damaged."""
         try:
             said = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
             digest = said.pop("digest")
-            if digest != _digest(said) or said.pop("format") != FORMAT or said["fits"] != fits:
-                return empty
-            state = State(**said)
+            if digest != _digest(said) or said.pop("format") != FORMAT:
+                return None
+            state = State(**{**said, "enrolled": Enrolled(**said["enrolled"])})
             if any(_ends(self.path(name)) != tuple(state.sizes[name]) for name in state.files):
-                return empty
+                return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return empty
+            return None
         return state
 
-    def runs(self, state: State) -> list[Signs]:
-        """Return the signs that are kept; they are read where they are looked at."""
-        return [Signs(*(np.load(self.path(name), mmap_mode="r") for name in run)) for run in state.signs]
+    def runs(self, signs: Sequence[Sequence[str]]) -> list[Signs]:
+        """Return runs of signs that are kept; they are read where they are looked at."""
+        return [Signs(*(np.load(self.path(name), mmap_mode="r") for name in run)) for run in signs]
 
     def wanted(self) -> bool:
         """Return whether there is a state, or a measurement went before that would have gained by one."""
@@ -213,14 +166,14 @@ class Store:
     def _size(self, name: str) -> int:
         return (self.folder / name).stat().st_size
 
-    def with_signs(self, state: State, fresh: Signs) -> list[list[str]]:
-        """Return the runs of signs with a new one, which takes in the runs before it that are not twice its size.
+    def with_signs(self, signs: list[list[str]], fresh: Signs) -> list[list[str]]:
+        """Return the runs of `signs` with a new one, which takes in the runs before it that are not twice its size.
 
         So there are few runs, and a sign is written a few times at most.
         """
         if not len(fresh.signs):
-            return state.signs
-        kept, runs = list(state.signs), self.runs(state)
+            return signs
+        kept, runs = list(signs), self.runs(signs)
         while runs and len(runs[-1].signs) < 2 * len(fresh.signs):
             last = runs.pop()
             kept.pop()
@@ -281,11 +234,6 @@ class Store:
 def store_of(home: str, experiment: str) -> Store | None:
     """Return where the state of an experiment is; None for a lake in an object store, which keeps none."""
     return None if "://" in home else Store(Path(home) / "state" / experiment)
-
-
-def _lead(signs: Numbers, size: int) -> Numbers:
-    """Return the beginnings of signs: numbers below eight times `size`, a power of two."""
-    return signs >> np.uint64(64 - (size.bit_length() + 2))
 
 
 def _digest(said: Mapping[str, Any]) -> int:
