@@ -15,7 +15,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from toolkit.errors import ToolkitError
-from toolkit.lake import advance, curve, outcomes
+from toolkit.lake import advance, keeping, outcomes, running
 from toolkit.lake.tables import Lake, schema_of
 from toolkit.readout.record import as_json, record_of
 from toolkit.settings import Settings
@@ -235,8 +235,8 @@ SEEDS = int(os.environ.get("LIFT_STATE_WORLDS", "4"))
 @pytest.mark.parametrize("looks", ["fixed", "weekly"])
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_every_week_says_what_reading_everything_says(tmp_path, monkeypatch, used, seed, looks):
-    monkeypatch.setattr(curve, "ABREAST", [curve.ABREAST, 0][seed // 2 % 2])
-    monkeypatch.setattr(advance, "RECENT", [advance.RECENT, timedelta(0)][seed % 2])
+    monkeypatch.setattr(running, "ABREAST", [running.ABREAST, 0][seed // 2 % 2])
+    monkeypatch.setattr(keeping, "RECENT", [keeping.RECENT, timedelta(0)][seed % 2])
     home = tmp_path / "lake"
     world = World(home, seed, refunds=seed % 5 != 4)
     capped = CAPPED if looks == "fixed" or seed % 3 == 2 else ""

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import duckdb
 import numpy as np
@@ -22,139 +22,19 @@ from toolkit.lake.activity import Activity, activity_of, codes_of
 from toolkit.lake.correcting import changed_since, correct
 from toolkit.lake.counting import count, find_newcomers, put_together
 from toolkit.lake.engine import Engine, micros_of
-from toolkit.lake.enrolled import Enrolled, Enrolment, enrolled_anew, enrolled_since
+from toolkit.lake.enrolled import Enrolment, enrolled_since
 from toolkit.lake.events import Told, among, events_of_lake, told_of, with_lines
 from toolkit.lake.hours import Hours, arrivals_in, hour_of, hours_of, own_by_hour
+from toolkit.lake.keeping import Advanced
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.marking import find_marked, number_marked, without_amount
-from toolkit.lake.signs import Signs
 from toolkit.lake.sources import FileTable
 from toolkit.lake.state import STATE_UPTO, State, Store, store_of
 from toolkit.lake.step import Step, files_by_name
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
 
-__all__ = ["RECENT", "Advanced", "Kept", "advance", "kept_for", "remember"]
-
-RECENT = timedelta(days=56)
-"""So far back events are kept by number, or as far as the metrics look back, and two weeks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Advanced:
-    """What was found with the help of a state, and the state that the next measurement goes on from.
-
-    Attributes:
-        before, after: the state that was read, and the one to be kept.
-        fresh: signs of the events that came since.
-        changed_since: what happened before this instant (microseconds) is as it was; 0 where anything may differ.
-        looks: date → rows (arm, sums…) of the curve's looks, for the next measurement.
-        hours: all orders of the lake by the hour.
-    """
-
-    told: Told
-    activity: Activity
-    store: Store
-    before: State
-    after: State
-    fresh: Signs
-    step: Step
-    changed_since: int
-    looks: dict[str, list[list[float]]]
-    hours: Hours
-
-    @property
-    def kept_looks(self) -> int:
-        """Return how many looks of the curve are kept."""
-        return len(self.before.looks)
-
-    def looks_before(self, dates: Sequence[str]) -> dict[tuple[int, int], list[float]]:
-        """Return (arm, place among `dates`) → sums of the looks that are kept; none if they are not the first of `dates`."""
-        kept = list(self.before.looks)
-        if not kept or kept != list(dates[: len(kept)]) or not self.changed_since:
-            return {}
-        return {(int(row[0]), at): row[1:] for at, on in enumerate(kept) for row in self.before.looks[on]}
-
-    def recent(self, con: Engine, since: int) -> str | None:
-        """Create the view `recent_events(place, assigned, kind, happened, v_…)` of assigned customers' since an instant.
-
-        Return its name, or None where events are not kept so far back.
-        """
-        if since < self.before.recent_since:
-            return None
-        kept = f"SELECT * FROM {self.step.recent} UNION ALL BY NAME " if self.before.recent else ""
-        con.view(
-            "recent_events",
-            f"SELECT p.place, p.assigned, e.* EXCLUDE (number) FROM (SELECT * FROM ({kept}SELECT * EXCLUDE (arm, assigned) "
-            f"FROM seen) WHERE happened >= {since}) e JOIN placed p ON e.number = p.number",
-        )
-        return "recent_events"
-
-    def told_since(self, since: int) -> str:
-        """Create a view of the events, as they were told, that happened since an instant; return its name."""
-        files = [name for name in self.step.files if self.after.events.get(name, since) >= since]
-        self.step.see("told_recent", f"{self.step.among(files)} AND happened >= {since}")
-        return "told_recent"
-
-    @property
-    def _recent_since(self) -> int:
-        """Return the instant since which events are kept by number."""
-        needed = max(RECENT, self.step.needs.reach_back + timedelta(days=14))
-        since = micros_of(self.step.as_of_end - needed)
-        return max(since, self.before.recent_since) if self.before.recent else since
-
-    def _with_recent(self, con: Engine, since: int) -> dict[str, int]:
-        """Return the files of events kept by number, with one of the new events since an instant."""
-        kept = {name: latest for name, latest in self.before.recent.items() if latest >= since}
-        latest = con.one("SELECT max(happened) FROM seen")[0]
-        if latest is None or latest < since:
-            return kept
-        query = f"SELECT * EXCLUDE (arm, assigned) FROM seen WHERE happened >= {since}"
-        return {**kept, self.store.copy(con, query, "recent"): int(latest)}
-
-    def _with_enrolled(self, con: Engine) -> Enrolled:
-        """Return what is known of the ledger's files, with the signs of new rows."""
-        ledger = self.step.ledger
-        found = ledger.enrolment or enrolled_anew(con, self.step.experiment, ledger)
-        if found is None:
-            return Enrolled()
-        return replace(found.enrolled, signs=self.store.with_signs(found.enrolled.signs, found.fresh))
-
-    def keep(self, con: Engine) -> None:
-        """Write the state. Where that cannot be done nothing is lost but time."""
-        store, after = self.store, self.after
-        since = self._recent_since
-        try:
-            store.folder.mkdir(parents=True, exist_ok=True)
-            kept = replace(
-                after,
-                looks=self.looks,
-                recent=self._with_recent(con, since),
-                recent_since=since,
-                hours=store.with_hours(self.hours.until(self.step.as_of_end)),
-                ids=store.with_rows(con, after.ids, "ids", "(SELECT number, id FROM fresh_ids)"),
-                customers=[store.copy(con, "SELECT * FROM counted", "customers")],
-                marked=store.with_rows(con, after.marked, "marked", "marked_new"),
-                corrections=store.with_rows(
-                    con,
-                    after.corrections,
-                    "corrections",
-                    f"(SELECT *, {after.step} AS step FROM corrections_new)",
-                ),
-                retracted=store.with_rows(
-                    con,
-                    after.retracted,
-                    "retracted",
-                    f"(SELECT DISTINCT sign, {after.step} AS step FROM retracted WHERE sign IS NOT NULL)",
-                ),
-                bare=store.with_rows(con, after.bare, "bare", "bare_new"),
-                signs=store.with_signs(self.before.signs, self.fresh),
-                enrolled=self._with_enrolled(con),
-            )
-            store.write(kept, self.before.sizes, self.before.files)
-            store.drop([name for name in self.before.before if name not in {*kept.files, *self.before.files}])
-        except (OSError, duckdb.Error):
-            return
+__all__ = ["Kept", "advance", "kept_for", "remember"]
 
 
 def remember(lake: Lake, experiment: Experiment, activity: Activity | None) -> None:
@@ -313,7 +193,8 @@ def _take(step: Step, lake: Lake, spec: str, through: datetime | None, version: 
     )
     since = changed_since(step, told, anew=anew)
     hours = _hours(step, lake, told, only_newcomers=only_newcomers)
-    return Advanced(told, activity, step.store, state, after, signs, step, since, {}, hours)
+    found = Advanced(told, activity, step.store, state, after, signs, step, since, {}, hours)
+    return found.begin_to_keep(con)
 
 
 def _hours(step: Step, lake: Lake, told: Told, *, only_newcomers: bool) -> Hours:

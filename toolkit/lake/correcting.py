@@ -10,12 +10,13 @@ from toolkit.lake.activity import (
     ORDER,
     UNMATCHED,
     Few,
+    codes_of,
     corrected_numbers,
     corrections_of,
     repeated_orders,
 )
-from toolkit.lake.engine import micros_of, quoted
-from toolkit.lake.events import Told, among
+from toolkit.lake.engine import quoted
+from toolkit.lake.events import Told
 from toolkit.lake.step import Step
 
 __all__ = ["changed_since", "correct"]
@@ -100,6 +101,7 @@ def _merge(step: Step, told: Told, *, anew: bool) -> None:
     con, state, store = step.con, step.state, step.store
     if anew or not state.corrections:
         con.table("retracted", "SELECT * FROM corrections_new WHERE false")
+        con.view("corrections_before", "SELECT * FROM corrections_new WHERE false")
         con.view("corrections", "SELECT * FROM corrections_new")
     else:
         holds = "true"
@@ -112,6 +114,7 @@ def _merge(step: Step, told: Told, *, anew: bool) -> None:
             f"FROM {store.read_files(state.corrections)} c WHERE {holds}",
         )
         con.table("retracted", "SELECT * EXCLUDE (gone) FROM corrections_kept WHERE gone")
+        con.view("corrections_before", "SELECT * EXCLUDE (gone) FROM corrections_kept")
         con.view(
             "corrections",
             "SELECT * EXCLUDE (gone) FROM corrections_kept WHERE NOT gone UNION ALL SELECT * FROM corrections_new",
@@ -134,22 +137,34 @@ def _merge(step: Step, told: Told, *, anew: bool) -> None:
 def changed_since(step: Step, told: Told, *, anew: bool) -> int:
     """Return an instant before which nothing differs from what was known; 0 where anything may.
 
+    Creates `late_customers(number, arm, assigned, was, differs)`: of whom something differs before the kept state's end,
+    and since when, `was` being the assignment that was known then.
+
     What is known of the time before an instant depends on nothing that happened later: of orders with one id
     the earliest counts, and a refund counts from when both it and its order had happened. `anew` as `correct`
     says.
     """
-    con = step.con
+    con, upto = step.con, step.state.upto
     if step.experiment.analysis.looks == "fixed" or not step.state.customers or anew:
         return 0
     moved = "was IS NOT NULL AND assigned IS DISTINCT FROM was"
     if con.rows(f"SELECT 1 FROM kept_customers WHERE {moved} LIMIT 1"):
         return 0
+    codes = codes_of(step.experiment, told)
+    counted = ", ".join(str(codes[name]) for name in told.wanted)
     columns = ", ".join(["number", "known", "kind", "off", "k", *step.values, "v_net"])
     one, other = (f"SELECT {columns} FROM {each} WHERE off >= 0" for each in ("retracted", "corrections_new"))
-    firsts = (
-        f"SELECT min(happened) FROM told_new WHERE {among(told.kinds)} AND {told.span}",
-        "SELECT min(assigned) FROM kept_customers WHERE anew",
-        f"SELECT min(known) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))",
+    differ = f"({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one})"
+    con.table(
+        "late",
+        "SELECT number, min(differs) AS differs FROM (SELECT number, happened AS differs FROM seen "
+        f"WHERE happened >= assigned AND kind IN ({counted}) UNION ALL SELECT number, known AS differs FROM ({differ})) "
+        f"WHERE differs < {upto} GROUP BY number",
     )
-    found = (con.one(first)[0] for first in firsts)
-    return min([micros_of(step.as_of_end), *(int(at) for at in found if at is not None)])
+    known = (
+        "SELECT number, arm, assigned, was FROM kept_customers UNION ALL "
+        "SELECT number, arm, assigned, NULL AS was FROM fresh_ids"
+    )
+    con.table("late_customers", f"SELECT k.*, l.differs FROM late l JOIN ({known}) k ON l.number = k.number")
+    found = con.one("SELECT min(differs) FROM late_customers WHERE assigned IS NOT NULL")[0]
+    return int(found) if found is not None else upto

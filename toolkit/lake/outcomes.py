@@ -19,7 +19,7 @@ from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Column, Needs, needs_of
 
 if TYPE_CHECKING:
-    from toolkit.lake.advance import Advanced
+    from toolkit.lake.keeping import Advanced
 
 __all__ = ["STATE_FROM", "Evidence", "as_number", "gather", "has_state", "keep_state"]
 
@@ -145,10 +145,10 @@ def has_state(home: str, experiment: str) -> bool:
     return os.path.isdir(os.path.join(home, "state", experiment))  # noqa: PTH112, PTH118 (a Path costs more)
 
 
-def keep_state(con: Engine, lake: Lake, experiment: Experiment, evidence: Evidence) -> None:
+def keep_state(lake: Lake, experiment: Experiment, evidence: Evidence) -> None:
     """Keep, after a measurement, what makes the next one fast; only where there are many events."""
     if evidence.advanced:
-        evidence.advanced.keep(con)
+        evidence.advanced.keep()
     elif evidence.activity and evidence.activity.read >= STATE_FROM:
         from toolkit.lake.advance import remember
 

@@ -74,6 +74,7 @@ def take_looks(
             evidence.told,
             readings.caps,
             dates,
+            enrolled,
             corrected=evidence.activity.corrected,
             advanced=evidence.advanced,
         )

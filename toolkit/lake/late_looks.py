@@ -1,0 +1,109 @@
+"""Looks that were kept, as they are now: new ones from new events, earlier ones by what came late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from toolkit.lake.activity import codes_of, together
+from toolkit.lake.engine import Engine
+from toolkit.lake.running import Running
+
+if TYPE_CHECKING:
+    from toolkit.lake.keeping import Advanced
+
+__all__ = ["recent_sums"]
+
+Found = dict[tuple[int, int], list[float]]
+
+
+def recent_sums(
+    con: Engine,
+    running: Running,
+    of_running: Callable[[Engine, str], Found],
+    advanced: Advanced,
+    kept: Mapping[tuple[int, int], Sequence[float]],
+    anew: int,
+) -> Found:
+    """Return (arm, look) → sums of all looks: those kept before `anew` stand, and those kept since change by a few customers.
+
+    What such a customer came to before, with the events and corrections known then, is taken off, and what it comes
+    to now is added. Needs what `put_together` and `changed_since` made.
+    """
+    before = advanced.kept_looks
+    found = {place: list(numbers) for place, numbers in kept.items()}
+    if before < len(running.looks):
+        found |= _new_looks(con, running, of_running, advanced, before)
+    if anew < before and con.one("SELECT count(*) FROM late_customers")[0]:
+        now, then = _late(con, running, of_running, advanced, anew)
+        for place in {*now, *then}:
+            if anew <= place[1] < before:
+                nothing = [0.0] * len(now.get(place) or then[place])
+                found[place] = [
+                    was + more - less
+                    for was, more, less in zip(
+                        found.get(place, nothing),
+                        now.get(place, nothing),
+                        then.get(place, nothing),
+                        strict=True,
+                    )
+                ]
+    return found
+
+
+def _new_looks(
+    con: Engine, running: Running, of_running: Callable[[Engine, str], Found], advanced: Advanced, before: int
+) -> Found:
+    """Return the sums of looks that nothing is kept of: all that came in them is new."""
+    arms, since = len(running.experiment.arms), running.end_of(before - 1)
+    events = (
+        f"SELECT * EXCLUDE (number, arm), number * {arms} + arm AS place FROM seen "
+        f"WHERE assigned IS NOT NULL AND {_counts(running)} AND happened >= {since}"
+    )
+    corrections = f"SELECT *, number * {arms} + arm AS place FROM corrections_new WHERE off IS NOT NULL AND known >= {since}"
+    active = _sums_of(advanced, "counted WHERE assigned IS NOT NULL")
+    running.run_back(con, "new_looks", running.steps(events, corrections), before, len(running.looks), active)
+    return {place: row for place, row in of_running(con, "new_looks").items() if place[1] >= before}
+
+
+def _late(
+    con: Engine, running: Running, of_running: Callable[[Engine, str], Found], advanced: Advanced, anew: int
+) -> tuple[Found, Found]:
+    """Return the sums of `late_customers` now and before, of looks from `anew` on."""
+    arms, since, before = len(running.experiment.arms), running.end_of(anew - 1), advanced.kept_looks
+    kept = (
+        f"SELECT * FROM {advanced.step.recent}"
+        if advanced.before.recent
+        else "SELECT * EXCLUDE (arm, assigned) FROM seen WHERE false"
+    )
+    out = []
+    for name, source, corrections, sums, assigned, until in (
+        ("late_now", f"{kept} UNION ALL BY NAME SELECT * EXCLUDE (arm, assigned) FROM seen", "corrections", "counted", "assigned", len(running.looks)),
+        ("late_before", kept, "corrections_before", "kept_customers", "was", before),
+    ):  # fmt: skip
+        whose = f"(SELECT number, number * {arms} + arm AS place, {assigned} AS assigned FROM late_customers WHERE {assigned} IS NOT NULL)"
+        events = (
+            f"SELECT c.place, c.assigned, e.* EXCLUDE (number) FROM (SELECT * FROM ({source}) WHERE {_counts(running)} "
+            f"AND happened >= {since}) e JOIN {whose} c ON e.number = c.number"
+        )
+        corrected = (
+            f"SELECT c.place, x.* EXCLUDE (number) FROM {corrections} x JOIN {whose} c ON x.number = c.number "
+            f"WHERE x.off IS NOT NULL AND x.known >= {since}"
+        )
+        active = _sums_of(advanced, f"{sums} WHERE number IN (SELECT number FROM {whose})")
+        running.run_back(con, name, running.steps(events, corrected), anew, until, active)
+        out.append(of_running(con, name))
+    return out[0], out[1]
+
+
+def _counts(running: Running) -> str:
+    """Return the condition that an event is one that the metrics count."""
+    codes = codes_of(running.experiment, running.told)
+    return f"kind IN ({', '.join(str(codes[name]) for name in running.told.wanted)})"
+
+
+def _sums_of(advanced: Advanced, relation: str) -> str:
+    """Return the query (place, y…) of a relation of customers (number, arm, y…, c_y…)."""
+    step = advanced.step
+    own = ", ".join(together(each, each.name, f"c_{each.name}") for each in step.needs.counted)
+    return f"SELECT number * {len(step.experiment.arms)} + arm AS place, {own} FROM {relation}"
