@@ -193,8 +193,7 @@ def _take(step: Step, lake: Lake, spec: str, through: datetime | None, version: 
     )
     since = changed_since(step, told, anew=anew)
     hours = _hours(step, lake, told, only_newcomers=only_newcomers)
-    found = Advanced(told, activity, step.store, state, after, signs, step, since, {}, hours)
-    return found.begin_to_keep(con)
+    return Advanced(told, activity, step.store, state, after, signs, step, since, {}, hours)
 
 
 def _hours(step: Step, lake: Lake, told: Told, *, only_newcomers: bool) -> Hours:

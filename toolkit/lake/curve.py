@@ -170,17 +170,28 @@ class _Sums:
         return out
 
 
-def enrolled_by_look(con: Engine, experiment: Experiment, looks: Sequence[date]) -> list[dict[str, int]]:
-    """Return, per look, arm → customers assigned until the end of that date. Needs `ledger`."""
+def enrolled_by_look(
+    con: Engine, experiment: Experiment, looks: Sequence[date], advanced: Advanced | None = None
+) -> list[dict[str, int]]:
+    """Return, per look, arm → customers assigned until the end of that date. Needs `ledger`.
+
+    With `advanced`, looks that are kept stand, and only who was assigned since is looked through.
+    """
+    said = [on.isoformat() for on in looks]
+    kept = advanced.enrolled_before(said) if advanced else []
+    since = f" WHERE assigned >= {micros_of(experiment.end_of(looks[len(kept) - 1]))}" if kept else ""
     rows = con.rows(
-        f"SELECT arm, look, count(*) FROM (SELECT arm, {look_of(experiment, looks, 'assigned')} AS look FROM ledger) "
+        f"SELECT arm, look, count(*) FROM (SELECT arm, {look_of(experiment, looks, 'assigned')} AS look FROM ledger{since}) "
         "GROUP BY arm, look"
     )
     found = {(row[0], row[1]): int(row[2]) for row in rows}
-    out, so_far = [], dict.fromkeys(experiment.arms, 0)
-    for look in range(len(looks)):
+    out = [dict(zip(experiment.arms, counts, strict=True)) for counts in kept]
+    so_far = dict(out[-1]) if out else dict.fromkeys(experiment.arms, 0)
+    for look in range(len(out), len(looks)):
         so_far = {arm: so_far[arm] + found.get((at, look), 0) for at, arm in enumerate(experiment.arms)}
         out.append(so_far)
+    if advanced:
+        advanced.enrolled.update(zip(said, ([*each.values()] for each in out), strict=True))
     return out
 
 

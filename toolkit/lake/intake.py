@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from toolkit.design.experiment import Experiment
@@ -72,14 +72,26 @@ def complete_through(
 
     `con` reads, if it is given.
     """
+    reached = _reached(lake, con)
+    each = [reached.get(f"{source}:{name}") for name in names]
+    known = [at for at in each if at is not None]
+    return min(known) if known and len(known) == len(each) else None
+
+
+def _reached(lake: Lake, con: Engine | None) -> Mapping[str, datetime]:
+    """Return source → up to when events have been pulled; read once per engine and version of the lake."""
+    place = f"cursors {lake.uri('cursors')} {lake.version('cursors')}"
+    if con and place in con.opened:
+        found: dict[str, datetime] = con.opened[place]
+        return found
     reached: dict[str, datetime] = {}
     for row in lake.records("cursors", ["source", "complete_through"], con=con):
         at = row["complete_through"]
         if at is not None:
             reached[row["source"]] = max(at, reached.get(row["source"], at))
-    each = [reached.get(f"{source}:{name}") for name in names]
-    known = [at for at in each if at is not None]
-    return min(known) if known and len(known) == len(each) else None
+    if con:
+        con.opened[place] = reached
+    return reached
 
 
 def known_event_ids(lake: Lake, source: str, name: str, *, since: datetime) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import duckdb
@@ -34,6 +34,7 @@ class Advanced:
         changed_since: what happened before this instant (microseconds) is as it was; 0 where anything may differ.
         looks: date → rows (arm, sums…) of the curve's looks, for the next measurement.
         hours: all orders of the lake by the hour.
+        enrolled: date → customers assigned by its end, by the arm's place, for the next measurement.
         writing: the state's files while they are written, beside what is left to be measured.
     """
 
@@ -47,6 +48,7 @@ class Advanced:
     changed_since: int
     looks: dict[str, list[list[float]]]
     hours: Hours
+    enrolled: dict[str, list[int]] = field(default_factory=dict)
     writing: Future[State] | None = None
 
     @property
@@ -60,6 +62,11 @@ class Advanced:
         if not kept or kept != list(dates[: len(kept)]) or not self.changed_since:
             return {}
         return {(int(row[0]), at): row[1:] for at, on in enumerate(kept) for row in self.before.looks[on]}
+
+    def enrolled_before(self, dates: Sequence[str]) -> list[list[int]]:
+        """Return who was assigned by the looks that are kept, if they are the first of `dates` and nobody came late."""
+        kept = self.before.enrolled_by_look
+        return list(kept.values()) if list(kept) == list(dates[: len(kept)]) and self.changed_since else []
 
     @property
     def recent_since(self) -> int:
@@ -109,7 +116,7 @@ class Advanced:
             return
         store, before = self.store, self.before
         try:
-            kept = replace(self.writing.result(), looks=self.looks)
+            kept = replace(self.writing.result(), looks=self.looks, enrolled_by_look=self.enrolled)
             store.write(kept, before.sizes, before.files)
             store.drop([name for name in before.before if name not in {*kept.files, *before.files}])
         except (OSError, duckdb.Error):

@@ -61,7 +61,9 @@ def _new_looks(
         f"WHERE assigned IS NOT NULL AND {_counts(running)} AND happened >= {since}"
     )
     corrections = f"SELECT *, number * {arms} + arm AS place FROM corrections_new WHERE off IS NOT NULL AND known >= {since}"
-    active = _sums_of(advanced, "counted WHERE assigned IS NOT NULL")
+    active = "SELECT * FROM active"
+    if advanced.step.attributed:  # there, places are not made of numbers
+        active = _sums_of(advanced, "counted WHERE assigned IS NOT NULL")
     running.run_back(con, "new_looks", running.steps(events, corrections), before, len(running.looks), active)
     return {place: row for place, row in of_running(con, "new_looks").items() if place[1] >= before}
 
@@ -71,20 +73,23 @@ def _late(
 ) -> tuple[Found, Found]:
     """Return the sums of `late_customers` now and before, of looks from `anew` on."""
     arms, since, before = len(running.experiment.arms), running.end_of(anew - 1), advanced.kept_looks
-    kept = (
-        f"SELECT * FROM {advanced.step.recent}"
-        if advanced.before.recent
-        else "SELECT * EXCLUDE (arm, assigned) FROM seen WHERE false"
-    )
+    whose = f"{_counts(running)} AND happened >= {since} AND number IN (SELECT number FROM late_customers)"
+    parts = [f"SELECT * EXCLUDE (arm, assigned), true AS is_new FROM seen WHERE {whose}"]
+    if advanced.before.recent:
+        parts.append(f"SELECT *, false AS is_new FROM {advanced.step.recent} WHERE {whose}")
+    con.table("late_events", " UNION ALL BY NAME ".join(parts))
     out = []
-    for name, source, corrections, sums, assigned, until in (
-        ("late_now", f"{kept} UNION ALL BY NAME SELECT * EXCLUDE (arm, assigned) FROM seen", "corrections", "counted", "assigned", len(running.looks)),
-        ("late_before", kept, "corrections_before", "kept_customers", "was", before),
-    ):  # fmt: skip
-        whose = f"(SELECT number, number * {arms} + arm AS place, {assigned} AS assigned FROM late_customers WHERE {assigned} IS NOT NULL)"
+    for name, which, corrections, sums, assigned, until in (
+        ("late_now", "true", "corrections", "counted", "assigned", len(running.looks)),
+        ("late_before", "NOT is_new", "corrections_before", "kept_customers", "was", before),
+    ):
+        whose = (
+            f"(SELECT number, number * {arms} + arm AS place, {assigned} AS assigned FROM late_customers "
+            f"WHERE {assigned} IS NOT NULL)"
+        )
         events = (
-            f"SELECT c.place, c.assigned, e.* EXCLUDE (number) FROM (SELECT * FROM ({source}) WHERE {_counts(running)} "
-            f"AND happened >= {since}) e JOIN {whose} c ON e.number = c.number"
+            f"SELECT c.place, c.assigned, e.* EXCLUDE (number, is_new) FROM (SELECT * FROM late_events WHERE {which}) e "
+            f"JOIN {whose} c ON e.number = c.number"
         )
         corrected = (
             f"SELECT c.place, x.* EXCLUDE (number) FROM {corrections} x JOIN {whose} c ON x.number = c.number "

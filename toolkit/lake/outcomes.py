@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from toolkit.lake.unit import Column, Needs, needs_of
 if TYPE_CHECKING:
     from toolkit.lake.keeping import Advanced
 
-__all__ = ["STATE_FROM", "Evidence", "as_number", "gather", "has_state", "keep_state"]
+__all__ = ["STATE_FROM", "Evidence", "as_number", "begin_to_keep", "gather", "has_state", "keep_state"]
 
 STATE_FROM = 1_000_000
 """From so many events on, the next measurement keeps a state: below, reading events anew is as fast."""
@@ -143,6 +143,13 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
 def has_state(home: str, experiment: str) -> bool:
     """Return whether anything was kept beside the lake for the next measurement of an experiment."""
     return os.path.isdir(os.path.join(home, "state", experiment))  # noqa: PTH112, PTH118 (a Path costs more)
+
+
+def begin_to_keep(con: Engine, evidence: Evidence) -> Evidence:
+    """Return the evidence of a measurement whose state, if there is any, is written from now on (`keep_state`)."""
+    if evidence.advanced is None:
+        return evidence
+    return replace(evidence, advanced=evidence.advanced.begin_to_keep(con))
 
 
 def keep_state(lake: Lake, experiment: Experiment, evidence: Evidence) -> None:

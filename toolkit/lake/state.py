@@ -62,6 +62,7 @@ class State:
         hours: files of orders by the hour, as `Hours` has them.
         signs: files of sorted signs of events, of the places of the files in which they stand, and of their `leads`.
         looks: date → rows (arm, sums…) of the curve's looks, oldest first.
+        enrolled_by_look: date → customers assigned by its end, by the arm's place.
         sizes: file → bytes and a digest of its ends.
         before: files of the state before, which somebody may still be reading.
     """
@@ -84,6 +85,7 @@ class State:
     hours: list[str] = field(default_factory=list)
     signs: list[list[str]] = field(default_factory=list)
     looks: dict[str, list[list[float]]] = field(default_factory=dict)
+    enrolled_by_look: dict[str, list[int]] = field(default_factory=dict)
     sizes: dict[str, list[int]] = field(default_factory=dict)
     before: list[str] = field(default_factory=list)
 

@@ -71,8 +71,15 @@ def t_upper(tail: float, df: float) -> float:
     z = -ndtri(tail)
     if math.isinf(df):
         return z
-    # Cornish and Fisher's expansion (1937) as a start; for few degrees of freedom it is too small, never wild
+    # Cornish and Fisher's expansion (1937; Abramowitz & Stegun 1964, 26.7.5); for few degrees of freedom it is too
+    # small, never wild, and only a start
     t = z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2)
+    if 8 * (z * z + 1) < df:
+        third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * df**3)
+        fourth = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * df**4)
+        t += third + fourth
+        if abs(fourth) * (z * z + 5) <= 1e-15 * t * df:
+            return t
     for _ in range(60):
         log_density = (
             _log_gamma_step(df) - 0.5 * math.log(math.pi * df) - (df + 1) / 2 * math.log1p(t * t / df)

@@ -173,11 +173,14 @@ def planned_p_value(
         if abs(found) < 1e-8 or (found < 0 and at == lowest) or high - low < 1e-10:
             break
         low, high = (at, high) if found > 0 else (low, at)
-        slope = (found - was) / (at - before) if at != before else math.nan
+        moved = at - before
+        slope = (found - was) / moved if moved else math.nan
         if not slope < -0.1:  # nothing to go by yet
             slope = -1 / share
         before, was = at, found
         step = at - found / slope
+        if low < step < high and abs((step - at) * moved) < 1e-8:  # what a secant's step leaves is far less
+            return math.exp(step)
         at = step if low < step < high else _nearest_end(step, low, high, lowest, highest)
     return math.exp(at)
 

@@ -63,7 +63,7 @@ def take_looks(
     every = [Look(on, min(_fraction(experiment, on), 1.0)) for on in _weeks(experiment, as_of)]
     counted = [look.on in {each.on for each in looks} for look in every]
     dates = [look.on for look in every]
-    enrolled = enrolled_by_look(con, experiment, dates)
+    enrolled = enrolled_by_look(con, experiment, dates, evidence.advanced)
     traces: dict[tuple[str, str], Trace] = {}
     always_on = experiment.analysis.boundary == "always_on"
     if evidence.told and evidence.activity:
