@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import duckdb
-import numpy as np
 
 from toolkit.design.experiment import Experiment
 from toolkit.lake.activity import Activity, activity_of, codes_of
@@ -23,9 +22,9 @@ from toolkit.lake.correcting import changed_since, correct
 from toolkit.lake.counting import count, find_newcomers, put_together
 from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.enrolled import Enrolment, enrolled_since
-from toolkit.lake.events import Told, among, events_of_lake, told_of, with_lines
-from toolkit.lake.hours import Hours, arrivals_in, hour_of, hours_of, own_by_hour
-from toolkit.lake.keeping import Advanced
+from toolkit.lake.events import Told, events_of_lake, told_of, with_lines
+from toolkit.lake.hours import Hours, hours_of, new_hours, own_by_hour
+from toolkit.lake.keeping import Advanced, write_first, write_last
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.marking import find_marked, number_marked, without_amount
 from toolkit.lake.sources import FileTable
@@ -93,6 +92,7 @@ def advance(
     *,
     attributed: bool,
     as_of_end: datetime,
+    keep: bool,
 ) -> Advanced | None:
     """Create `active` as `add_up` does, from the state that is kept and the events since; None where it can't be.
 
@@ -118,7 +118,7 @@ def advance(
         step = Step(
             con, experiment, needs, ledger, table, shown, where, store, state, files, as_of_end, attributed
         )
-        return _take(step, pinned, spec, through, version)
+        return _take(step, pinned, spec, through, version, keep=keep)
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
         raise
     except (OSError, ValueError, duckdb.Error):  # what was kept cannot be read
@@ -144,7 +144,9 @@ def _fits(
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
-def _take(step: Step, lake: Lake, spec: str, through: datetime | None, version: int) -> Advanced | None:
+def _take(
+    step: Step, lake: Lake, spec: str, through: datetime | None, version: int, *, keep: bool
+) -> Advanced | None:
     con, experiment, needs, state = step.con, step.experiment, step.needs, step.state
     if experiment.events is None:
         raise AssertionError
@@ -154,7 +156,7 @@ def _take(step: Step, lake: Lake, spec: str, through: datetime | None, version: 
         return None
     late = [name for name, latest in state.events.items() if latest >= state.upto]
     step.see("told_new", f"({step.among(fresh)}) OR ({step.among(late)} AND happened >= {state.upto})")
-    by_name = step.profile()
+    by_name, latest = step.profile()
     order, upto = experiment.events.order.name, micros_of(step.as_of_end)
     told = told_of(
         experiment,
@@ -169,18 +171,8 @@ def _take(step: Step, lake: Lake, spec: str, through: datetime | None, version: 
     told = with_lines(con, told, step.table, step.shown, step.where)
     if len(told.currencies) > 1 or sum(row[0] for row in by_name.values()) > STATE_UPTO:
         return None
-    latest = dict(con.rows("SELECT of_file, max(happened) FROM told_new GROUP BY of_file"))
     places = {**state.events, **{name: latest.get(step.files[name], 0) for name in fresh}}
     only_newcomers = find_newcomers(step)
-    with ThreadPoolExecutor(1) as pool:  # either leaves the processor idle at times
-        marking = pool.submit(find_marked, replace(step, con=con.beside()), told, list(places))
-        count(step, told, only_newcomers=only_newcomers)
-        signs = marking.result()
-    number_marked(step)
-    few, anew = correct(step, told, only_newcomers=only_newcomers)
-    put_together(step, anew=anew)
-    activity = activity_of(con, experiment, told, few)
-    activity = replace(activity, without_amount=without_amount(step, told, order, few))
     after = replace(
         state,
         upto=upto,
@@ -188,35 +180,48 @@ def _take(step: Step, lake: Lake, spec: str, through: datetime | None, version: 
         ledger=list(files_by_name(step.ledger.files)),
         events=places,
         by_name={name: list(row) for name, row in by_name.items()},
-        corrections=[] if anew else state.corrections,
-        retracted=[] if anew else state.retracted,
     )
+    pool = ThreadPoolExecutor(1)  # the engine leaves the processor idle at times
+    beside = replace(step, con=con.beside())
+    marking = pool.submit(find_marked, beside, told, list(places))
+    count(step, told, only_newcomers=only_newcomers)
+    signs = marking.result()
+    number_marked(step)
+    counting = pool.submit(_hours_since, beside, told) if only_newcomers and state.hours else None
+    first = pool.submit(write_first, beside, signs) if keep else None
+    few, anew = correct(step, told, only_newcomers=only_newcomers)
+    if anew:
+        after = replace(after, corrections=[], retracted=[])
+    put_together(step, anew=anew)
+    activity = activity_of(con, experiment, told, few)
+    more = by_name.get(order, (0,) * 5)[4] > state.by_name.get(order, (0,) * 5)[4]
+    activity = replace(activity, without_amount=without_amount(step, told, order, few, more=more))
     since = changed_since(step, told, anew=anew)
-    hours = _hours(step, lake, told, only_newcomers=only_newcomers)
-    return Advanced(told, activity, step.store, state, after, signs, step, since, {}, hours)
+    hours = counting.result() if counting else _all_hours(step, lake, told)
+    writing = (first, pool.submit(write_last, beside, after, hours)) if first else ()
+    pool.shutdown(wait=False)
+    return Advanced(told, activity, step.store, state, after, step, since, {}, hours, writing=writing)
 
 
-def _hours(step: Step, lake: Lake, told: Told, *, only_newcomers: bool) -> Hours:
-    """Return the lake's orders by the hour: those that are kept and the new ones, or all anew.
+def _all_hours(step: Step, lake: Lake, told: Told) -> Hours:
+    """Return the lake's orders by the hour. Needs `buyers`."""
+    if step.ledger.first_at is None:
+        raise AssertionError
+    first = micros_of(step.ledger.first_at)
+    return hours_of(
+        step.con, lake, step.experiment, step.needs, told, first, own_since=first, as_of_end=step.as_of_end
+    )
+
+
+def _hours_since(step: Step, told: Told) -> Hours:
+    """Return the lake's orders by the hour: those that are kept, and the new ones.
 
     Who is assigned since what is kept has no order there since the assignment.
     """
     con, experiment, kept = step.con, step.experiment, step.store.hours(step.state)
-    if experiment.events is None or step.ledger.first_at is None:
+    if experiment.events is None or step.ledger.first_at is None or kept is None:
         raise AssertionError
     name = experiment.events.order.name
-    first = micros_of(step.ledger.first_at)
-    if kept is None or not only_newcomers:
-        return hours_of(
-            con, lake, experiment, step.needs, told, first, own_since=first, as_of_end=step.as_of_end
-        )
-    code = codes_of(experiment, told)[name]
-    own = own_by_hour(con, step.needs, f"SELECT * FROM seen WHERE kind = {code}")
-    every = con.rows(
-        f"SELECT {hour_of('happened')} AS hour, count(*) FROM told_new WHERE {among([name])} AND {step.span} "
-        f"AND happened >= {first} GROUP BY hour"
-    )
-    arrivals = (
-        arrivals_in(con, experiment, "SELECT * FROM told_new", step.as_of_end) if step.received else None
-    )
-    return kept + Hours(arrivals, np.array(every, dtype=float).reshape(-1, 2), own)
+    own = own_by_hour(con, step.needs, f"SELECT * FROM seen WHERE kind = {codes_of(experiment, told)[name]}")
+    counts = f"{step.span} AND happened >= {micros_of(step.ledger.first_at)}"
+    return kept + new_hours(con, experiment, counts, own, step.as_of_end)

@@ -24,9 +24,9 @@ __all__ = [
     "Hours",
     "amount_of",
     "arrival_of",
-    "arrivals_in",
     "hour_of",
     "hours_of",
+    "new_hours",
     "own_by_hour",
     "since_of",
 ]
@@ -131,22 +131,29 @@ def arrival_of(
     return f"CASE WHEN source = {text(kept_as)} THEN {received} END" if "source" in columns else received
 
 
-def arrivals_in(con: Engine, experiment: Experiment, events: str, as_of_end: datetime) -> Vector:
-    """Return the rows of `Hours.arrivals` of a query of events (name, happened, received)."""
+def new_hours(con: Engine, experiment: Experiment, counts: str, own: Vector, as_of_end: datetime) -> Hours:
+    """Return the orders of `told_new` by the hour: of all arrivals, and of those that `counts`, a condition, holds for."""
     if experiment.events is None:
         raise AssertionError
-    past = f"CASE WHEN happened < {micros_of(as_of_end)} THEN 1 ELSE 0 END"
+    shown = "CAST(received AS DOUBLE)" if "received" in con.columns("told_new") else "NULL"
     found = con.rows(
-        f"SELECT hour, received, past, count(*) FROM (SELECT {hour_of('happened')} AS hour, received, {past} AS past "
-        f"FROM ({events}) e WHERE name = {text(experiment.events.order.name)} AND received IS NOT NULL) e "
-        "GROUP BY hour, received, past"
+        f"SELECT hour, received, past, counts, count(*) FROM (SELECT {hour_of('happened')} AS hour, {shown} AS received, "
+        f"{_past(as_of_end)} AS past, CASE WHEN {counts} THEN 1 ELSE 0 END AS counts "
+        f"FROM told_new WHERE name = {text(experiment.events.order.name)}) e GROUP BY hour, received, past, counts"
     )
-    return _table(found, 4)
+    arrivals = (
+        None if shown == "NULL" else _table([(*row[:3], row[4]) for row in found if row[1] is not None], 4)
+    )
+    return Hours(arrivals, _table([(row[0], row[4]) for row in found if row[3]], 2), own)
+
+
+def _past(as_of_end: datetime) -> str:
+    return f"CASE WHEN happened < {micros_of(as_of_end)} THEN 1 ELSE 0 END"
 
 
 def _arrivals(con: Engine, lake: Lake, experiment: Experiment, as_of_end: datetime) -> Vector | None:
     stored = con.stored(lake, "events")
-    if stored is None:
+    if stored is None or experiment.events is None:
         return None
     columns = con.columns(stored.sql)
     received = arrival_of(con, experiment, stored.where, stored.sql, columns)
@@ -158,7 +165,12 @@ def _arrivals(con: Engine, lake: Lake, experiment: Experiment, as_of_end: dateti
     if table.type_of("timestamp") == "TIMESTAMP WITH TIME ZONE":
         recent = f"timestamp > {instant_of(since)}"
     events = f"SELECT name, {happened} AS happened, {received} AS received FROM {stored.sql} WHERE {recent}"
-    return arrivals_in(con, experiment, events, as_of_end)
+    found = con.rows(
+        f"SELECT hour, received, past, count(*) FROM (SELECT {hour_of('happened')} AS hour, received, {_past(as_of_end)} "
+        f"AS past FROM ({events}) e WHERE name = {text(experiment.events.order.name)} AND received IS NOT NULL) e "
+        "GROUP BY hour, received, past"
+    )
+    return _table(found, 4)
 
 
 def _table(rows: Sequence[Sequence[Any]], width: int) -> Vector:

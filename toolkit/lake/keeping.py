@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import duckdb
 
 from toolkit.lake.activity import Activity
-from toolkit.lake.engine import Engine, micros_of
+from toolkit.lake.engine import micros_of
 from toolkit.lake.enrolled import Enrolled, enrolled_anew
 from toolkit.lake.events import Told
 from toolkit.lake.hours import Hours
@@ -18,7 +19,7 @@ from toolkit.lake.signs import Signs
 from toolkit.lake.state import State, Store
 from toolkit.lake.step import Step
 
-__all__ = ["RECENT", "Advanced"]
+__all__ = ["RECENT", "Advanced", "write_first", "write_last"]
 
 RECENT = timedelta(days=56)
 """So far back events are kept by number, or as far as the metrics look back, and two weeks."""
@@ -30,12 +31,11 @@ class Advanced:
 
     Attributes:
         before, after: the state that was read, and the one to be kept.
-        fresh: signs of the events that came since.
         changed_since: what happened before this instant (microseconds) is as it was; 0 where anything may differ.
         looks: date → rows (arm, sums…) of the curve's looks, for the next measurement.
         hours: all orders of the lake by the hour.
         enrolled: date → customers assigned by its end, by the arm's place, for the next measurement.
-        writing: the state's files while they are written, beside what is left to be measured.
+        writing: parts of the next state while they are written, beside what is left to be measured.
     """
 
     told: Told
@@ -43,13 +43,12 @@ class Advanced:
     store: Store
     before: State
     after: State
-    fresh: Signs
     step: Step
     changed_since: int
     looks: dict[str, list[list[float]]]
     hours: Hours
     enrolled: dict[str, list[int]] = field(default_factory=dict)
-    writing: Future[State] | None = None
+    writing: tuple[Future[dict[str, Any]], ...] = ()
 
     @property
     def kept_looks(self) -> int:
@@ -79,73 +78,60 @@ class Advanced:
         self.step.see("told_recent", f"{self.step.among(files)} AND happened >= {since}")
         return "told_recent"
 
-    @property
-    def _recent_since(self) -> int:
-        """Return the instant since which events are kept by number."""
-        needed = max(RECENT, self.step.needs.reach_back + timedelta(days=14))
-        since = micros_of(self.step.as_of_end - needed)
-        return max(since, self.before.recent_since) if self.before.recent else since
-
-    def _with_recent(self, con: Engine, since: int) -> dict[str, int]:
-        """Return the files of events kept by number, with one of the new events since an instant."""
-        kept = {name: latest for name, latest in self.before.recent.items() if latest >= since}
-        latest = con.one("SELECT max(happened) FROM seen")[0]
-        if latest is None or latest < since:
-            return kept
-        query = f"SELECT * EXCLUDE (arm, assigned) FROM seen WHERE happened >= {since}"
-        return {**kept, self.store.copy(con, query, "recent"): int(latest)}
-
-    def _with_enrolled(self, con: Engine) -> Enrolled:
-        """Return what is known of the ledger's files, with the signs of new rows."""
-        ledger = self.step.ledger
-        found = ledger.enrolment or enrolled_anew(con, self.step.experiment, ledger)
-        if found is None:
-            return Enrolled()
-        return replace(found.enrolled, signs=self.store.with_signs(found.enrolled.signs, found.fresh))
-
-    def begin_to_keep(self, con: Engine) -> Advanced:
-        """Begin to write the files of the state, in a thread; until `keep` they are nobody's."""
-        pool = ThreadPoolExecutor(1)
-        writing = pool.submit(self._write, con.beside())
-        pool.shutdown(wait=False)
-        return replace(self, writing=writing)
-
     def keep(self) -> None:
         """Put the state that is written in place. Where that cannot be done nothing is lost but time."""
-        if self.writing is None:
-            return
         store, before = self.store, self.before
         try:
-            kept = replace(self.writing.result(), looks=self.looks, enrolled_by_look=self.enrolled)
+            parts = {name: part for writing in self.writing for name, part in writing.result().items()}
+            kept = replace(self.after, **parts, looks=self.looks, enrolled_by_look=self.enrolled)
             store.write(kept, before.sizes, before.files)
             store.drop([name for name in before.before if name not in {*kept.files, *before.files}])
         except (OSError, duckdb.Error):
             return
 
-    def _write(self, con: Engine) -> State:
-        store, after, since = self.store, self.after, self._recent_since
-        store.folder.mkdir(parents=True, exist_ok=True)
-        return replace(
-            after,
-            recent=self._with_recent(con, since),
-            recent_since=since,
-            hours=store.with_hours(self.hours.until(self.step.as_of_end)),
-            ids=store.with_rows(con, after.ids, "ids", "(SELECT number, id FROM fresh_ids)"),
-            customers=[store.copy(con, "SELECT * FROM counted", "customers")],
-            marked=store.with_rows(con, after.marked, "marked", "marked_new"),
-            corrections=store.with_rows(
-                con,
-                after.corrections,
-                "corrections",
-                f"(SELECT *, {after.step} AS step FROM corrections_new)",
-            ),
-            retracted=store.with_rows(
-                con,
-                after.retracted,
-                "retracted",
-                f"(SELECT DISTINCT sign, {after.step} AS step FROM retracted WHERE sign IS NOT NULL)",
-            ),
-            bare=store.with_rows(con, after.bare, "bare", "bare_new"),
-            signs=store.with_signs(self.before.signs, self.fresh),
-            enrolled=self._with_enrolled(con),
-        )
+
+def write_first(step: Step, fresh: Signs) -> dict[str, Any]:
+    """Write what is known once new events are counted: their ids, recent events, signs, what needs care, the ledger.
+
+    Returns:
+        those parts of the next state.
+    """
+    con, store, before = step.con, step.store, step.state
+    store.folder.mkdir(parents=True, exist_ok=True)
+    needed = micros_of(step.as_of_end - max(RECENT, step.needs.reach_back + timedelta(days=14)))
+    since = max(needed, before.recent_since) if before.recent else needed
+    recent = {name: latest for name, latest in before.recent.items() if latest >= since}
+    latest = con.one("SELECT max(happened) FROM seen")[0]
+    if latest is not None and latest >= since:
+        query = f"SELECT * EXCLUDE (arm, assigned) FROM seen WHERE happened >= {since}"
+        recent[store.copy(con, query, "recent")] = int(latest)
+    found = step.ledger.enrolment or enrolled_anew(con, step.experiment, step.ledger)
+    enrolled = Enrolled()
+    if found:
+        enrolled = replace(found.enrolled, signs=store.with_signs(found.enrolled.signs, found.fresh))
+    return {
+        "recent": recent,
+        "recent_since": since,
+        "ids": store.with_rows(con, before.ids, "ids", "(SELECT number, id FROM fresh_ids)"),
+        "marked": store.with_rows(con, before.marked, "marked", "marked_new"),
+        "signs": store.with_signs(before.signs, fresh),
+        "enrolled": enrolled,
+    }
+
+
+def write_last(step: Step, after: State, hours: Hours) -> dict[str, Any]:
+    """Write what is known once all is put together: customers, and what is corrected of them.
+
+    Returns:
+        those parts of the next state.
+    """
+    con, store = step.con, step.store
+    own = f"(SELECT *, {after.step} AS step FROM corrections_new)"
+    gone = f"(SELECT DISTINCT sign, {after.step} AS step FROM retracted WHERE sign IS NOT NULL)"
+    return {
+        "customers": [store.copy(con, "SELECT * FROM counted", "customers")],
+        "corrections": store.with_rows(con, after.corrections, "corrections", own),
+        "retracted": store.with_rows(con, after.retracted, "retracted", gone),
+        "bare": store.with_rows(con, after.bare, "bare", "bare_new"),
+        "hours": store.with_hours(hours.until(step.as_of_end)),
+    }

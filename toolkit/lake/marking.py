@@ -89,11 +89,11 @@ def _numbers(step: Step, name: str, parts: Sequence[Any]) -> None:
     step.con.numbers(name, np.unique(np.concatenate([np.zeros(0, np.uint64), *parts])))
 
 
-def without_amount(step: Step, told: Told, order: str, few: Few) -> int:
-    """Return how many orders of assigned customers, each counted once, carry no amount."""
+def without_amount(step: Step, told: Told, order: str, few: Few, *, more: bool) -> int:
+    """Return how many orders of assigned customers, each counted once, carry no amount; `more` says that new ones may."""
     con, state = step.con, step.state
     nothing = "SELECT CAST(NULL AS BIGINT) AS number WHERE false"
-    if "amount" in step.needs.values:
+    if more:
         bare = f"SELECT id FROM told_new WHERE name = {text(order)} AND {told.span} AND v_amount IS NULL"
         nothing = f"SELECT i.number FROM ({bare}) b JOIN all_ids i ON b.id = i.id"
     con.table("bare_new", nothing)

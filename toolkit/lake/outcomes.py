@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from toolkit.lake.unit import Column, Needs, needs_of
 if TYPE_CHECKING:
     from toolkit.lake.keeping import Advanced
 
-__all__ = ["STATE_FROM", "Evidence", "as_number", "begin_to_keep", "gather", "has_state", "keep_state"]
+__all__ = ["STATE_FROM", "Evidence", "as_number", "gather", "has_state", "keep_state"]
 
 STATE_FROM = 1_000_000
 """From so many events on, the next measurement keeps a state: below, reading events anew is as fast."""
@@ -57,12 +57,15 @@ class Evidence:
     advanced: Advanced | None = None
 
 
-def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_end: datetime) -> Evidence:
+def gather(
+    con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_end: datetime, keep: bool = False
+) -> Evidence:
     """Create `unit(arm, y…, x…, b…)` from what is known before `as_of_end`; return what was found.
 
     `arm` is the arm's place in the experiment file. Customers without activity are missing from `unit` where
     all that is known of them is zeros; `Evidence.customers` counts them. An attribute that is not known is
-    NULL. `spec` is the experiment file's path, beside which other files are looked for.
+    NULL. `spec` is the experiment file's path, beside which other files are looked for. With `keep` a state is written
+    for the next time, which `keep_state` puts in place.
 
     Raises:
         NotEnoughData: nobody is assigned yet.
@@ -97,7 +100,16 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
     advanced = None
     if kept:
         advanced = advance(
-            con, lake, experiment, spec, needs, ledger, kept, attributed=attributed, as_of_end=as_of_end
+            con,
+            lake,
+            experiment,
+            spec,
+            needs,
+            ledger,
+            kept,
+            attributed=attributed,
+            as_of_end=as_of_end,
+            keep=keep,
         )
     if advanced:
         told = advanced.told
@@ -143,13 +155,6 @@ def gather(con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_
 def has_state(home: str, experiment: str) -> bool:
     """Return whether anything was kept beside the lake for the next measurement of an experiment."""
     return os.path.isdir(os.path.join(home, "state", experiment))  # noqa: PTH112, PTH118 (a Path costs more)
-
-
-def begin_to_keep(con: Engine, evidence: Evidence) -> Evidence:
-    """Return the evidence of a measurement whose state, if there is any, is written from now on (`keep_state`)."""
-    if evidence.advanced is None:
-        return evidence
-    return replace(evidence, advanced=evidence.advanced.begin_to_keep(con))
 
 
 def keep_state(lake: Lake, experiment: Experiment, evidence: Evidence) -> None:

@@ -140,7 +140,9 @@ class Store:
     def copy(self, con: Engine, query: str, what: str) -> str:
         """Write the rows of a query as a new file and return its name."""
         name = f"{what}-{uuid.uuid4().hex}.parquet"
-        con.run(f"COPY ({query}) TO {text(self.path(name))} (FORMAT parquet, COMPRESSION snappy)")
+        con.run(
+            f"COPY ({query}) TO {text(self.path(name))} (FORMAT parquet, COMPRESSION snappy, PARQUET_VERSION v2)"
+        )
         return name
 
     def with_rows(self, con: Engine, kept: Sequence[str], what: str, new: str) -> list[str]:

@@ -111,24 +111,24 @@ class Step:
         ]
         return bool(rows)
 
-    def profile(self) -> dict[str, tuple[Any, ...]]:
-        """Return the profile of all events by name: that which is kept, and that of the new ones."""
+    def profile(self) -> tuple[dict[str, tuple[Any, ...]], dict[str, int]]:
+        """Return the profile of all events by name, that which is kept and that of the new ones, and file → latest new one."""
         currency, missing = "nullif(upper(currency), '')", "0"
         if "amount" in self.needs.values:
             missing = f"count(*) FILTER (WHERE {self.span} AND v_amount IS NULL)"
-        found = {
-            str(row[0]): list(row[1:])
-            for row in self.con.rows(
-                f"SELECT name, count(*) FILTER (WHERE {self.span}), max(happened), min({currency}) FILTER (WHERE "
-                f"{self.span}), max({currency}) FILTER (WHERE {self.span}), {missing} FROM told_new GROUP BY name"
-            )
-            if row[0]
-        }
-        for name, kept in self.state.by_name.items():
-            row = found.setdefault(name, [0, kept[1], None, None, 0])
-            row[0] += kept[0]
-            row[1] = max(row[1], kept[1])
-            said = [each for each in (*row[2:4], *kept[2:4]) if each]
+        found: dict[str, list[Any]] = {name: list(row) for name, row in self.state.by_name.items()}
+        latest: dict[str, int] = {}
+        for file, name, *more in self.con.rows(
+            f"SELECT of_file, name, count(*) FILTER (WHERE {self.span}), max(happened), min({currency}) FILTER (WHERE "
+            f"{self.span}), max({currency}) FILTER (WHERE {self.span}), {missing} FROM told_new GROUP BY of_file, name"
+        ):
+            latest[file] = max(more[1], latest.get(file, more[1]))
+            if not name:
+                continue
+            row = found.setdefault(str(name), [0, more[1], None, None, 0])
+            row[0] += more[0]
+            row[1] = max(row[1], more[1])
+            said = [each for each in (*row[2:4], *more[2:4]) if each]
             row[2], row[3] = min(said, default=None), max(said, default=None)
-            row[4] += kept[4]
-        return {name: tuple(row) for name, row in found.items()}
+            row[4] += more[4]
+        return {name: tuple(row) for name, row in found.items()}, latest

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from toolkit.design.experiment import Experiment
 from toolkit.lake.engine import connect
 from toolkit.lake.exposed import exposed_sums
-from toolkit.lake.outcomes import Evidence, begin_to_keep, gather, keep_state
+from toolkit.lake.outcomes import Evidence, gather, keep_state
 from toolkit.lake.readings import read
 from toolkit.lake.treated import Mixing, mixing_of
 from toolkit.stats import quality
@@ -91,8 +91,7 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
     as_of_end = experiment.end_of(as_of)
     tables = {name: lake.version(name) for name in BESIDE}
     with connect(workspace.settings.lift_engine) as con:
-        evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end)
-        evidence = begin_to_keep(con, evidence)
+        evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end, keep=True)
         readings = read(con, experiment, evidence, spec.path)
         mixing = mixing_of(con, lake, experiment, as_of_end=as_of_end)
         exposed = exposed_sums(con, lake, experiment, evidence, as_of_end=as_of_end)
