@@ -19,12 +19,12 @@ import duckdb
 from toolkit.design.experiment import Experiment
 from toolkit.lake.activity import Activity, activity_of, codes_of
 from toolkit.lake.correcting import changed_since, correct
-from toolkit.lake.counting import count, find_newcomers, put_together
+from toolkit.lake.counting import count, find_newcomers, put_in_place, put_together
 from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.enrolled import Enrolment, enrolled_since
 from toolkit.lake.events import Told, events_of_lake, told_of, with_lines
 from toolkit.lake.hours import Hours, hours_of, new_hours, own_by_hour
-from toolkit.lake.keeping import Advanced, write_first, write_last
+from toolkit.lake.keeping import Advanced, write_customers, write_first, write_last
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.marking import find_marked, number_marked, without_amount
 from toolkit.lake.sources import FileTable
@@ -172,7 +172,6 @@ def _take(
     if len(told.currencies) > 1 or sum(row[0] for row in by_name.values()) > STATE_UPTO:
         return None
     places = {**state.events, **{name: latest.get(step.files[name], 0) for name in fresh}}
-    only_newcomers = find_newcomers(step)
     after = replace(
         state,
         upto=upto,
@@ -184,6 +183,7 @@ def _take(
     pool = ThreadPoolExecutor(1)  # the engine leaves the processor idle at times
     beside = replace(step, con=con.beside())
     marking = pool.submit(find_marked, beside, told, list(places))
+    only_newcomers = find_newcomers(step)
     count(step, told, only_newcomers=only_newcomers)
     signs = marking.result()
     number_marked(step)
@@ -193,12 +193,14 @@ def _take(
     if anew:
         after = replace(after, corrections=[], retracted=[])
     put_together(step, anew=anew)
+    second = pool.submit(write_customers, beside) if keep else None
+    put_in_place(step)
     activity = activity_of(con, experiment, told, few)
     more = by_name.get(order, (0,) * 5)[4] > state.by_name.get(order, (0,) * 5)[4]
     activity = replace(activity, without_amount=without_amount(step, told, order, few, more=more))
     since = changed_since(step, told, anew=anew)
     hours = counting.result() if counting else _all_hours(step, lake, told)
-    writing = (first, pool.submit(write_last, beside, after, hours)) if first else ()
+    writing = (first, second, pool.submit(write_last, beside, after, hours)) if first and second else ()
     pool.shutdown(wait=False)
     return Advanced(told, activity, step.store, state, after, step, since, {}, hours, writing=writing)
 

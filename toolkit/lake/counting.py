@@ -12,7 +12,7 @@ from toolkit.lake.events import Told, among
 from toolkit.lake.sources import FileTable
 from toolkit.lake.step import Step, files_by_name
 
-__all__ = ["count", "find_newcomers", "put_together"]
+__all__ = ["count", "find_newcomers", "put_in_place", "put_together"]
 
 
 def find_newcomers(step: Step) -> bool:
@@ -174,12 +174,12 @@ def _grouped(step: Step, told: Told, source: str) -> str:
 
 
 def put_together(step: Step, *, anew: bool) -> None:
-    """Create `counted`, every number's row to be kept, and `active` of it; with views by `place` of who is assigned.
+    """Create `counted`: every number's row to be kept.
 
     Needs what `count` and `correct` made. `anew` says that `changed` has everybody of whom anything is corrected;
     else others keep what was corrected of them.
     """
-    con, arms, names = step.con, len(step.experiment.arms), [each.name for each in step.needs.counted]
+    con, names = step.con, [each.name for each in step.needs.counted]
     sums = ", ".join(
         f"CASE WHEN s.{name} IS NULL THEN g.{name} WHEN g.{name} IS NULL THEN s.{name} "
         f"ELSE s.{name} + g.{name} END AS {name}"
@@ -202,6 +202,11 @@ def put_together(step: Step, *, anew: bool) -> None:
         f"false AS here, {nothing}, false AS corrected FROM fresh_ids) s "
         "LEFT JOIN gained g ON s.number = g.number LEFT JOIN changed n ON s.number = n.number",
     )
+
+
+def put_in_place(step: Step) -> None:
+    """Create `active` of what is `counted`, and views by `place` of who is assigned."""
+    con, arms = step.con, len(step.experiment.arms)
     if step.attributed:
         con.view(
             "placed",

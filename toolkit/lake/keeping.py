@@ -19,7 +19,7 @@ from toolkit.lake.signs import Signs
 from toolkit.lake.state import State, Store
 from toolkit.lake.step import Step
 
-__all__ = ["RECENT", "Advanced", "write_first", "write_last"]
+__all__ = ["RECENT", "Advanced", "write_customers", "write_first", "write_last"]
 
 RECENT = timedelta(days=56)
 """So far back events are kept by number, or as far as the metrics look back, and two weeks."""
@@ -119,8 +119,13 @@ def write_first(step: Step, fresh: Signs) -> dict[str, Any]:
     }
 
 
+def write_customers(step: Step) -> dict[str, Any]:
+    """Write what is counted of every number; return that part of the next state."""
+    return {"customers": [step.store.copy(step.con, "SELECT * FROM counted", "customers")]}
+
+
 def write_last(step: Step, after: State, hours: Hours) -> dict[str, Any]:
-    """Write what is known once all is put together: customers, and what is corrected of them.
+    """Write what is known at the end: what is corrected, and orders by the hour.
 
     Returns:
         those parts of the next state.
@@ -129,7 +134,6 @@ def write_last(step: Step, after: State, hours: Hours) -> dict[str, Any]:
     own = f"(SELECT *, {after.step} AS step FROM corrections_new)"
     gone = f"(SELECT DISTINCT sign, {after.step} AS step FROM retracted WHERE sign IS NOT NULL)"
     return {
-        "customers": [store.copy(con, "SELECT * FROM counted", "customers")],
         "corrections": store.with_rows(con, after.corrections, "corrections", own),
         "retracted": store.with_rows(con, after.retracted, "retracted", gone),
         "bare": store.with_rows(con, after.bare, "bare", "bare_new"),
