@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from toolkit.lake.activity import ORDER, Few, codes_of, kind_of, sign_of
 from toolkit.lake.engine import text
 from toolkit.lake.events import Told, among
-from toolkit.lake.signs import Signs
+from toolkit.lake.signs import Numbers, Places, Signs
 from toolkit.lake.step import Step
 
 __all__ = ["find_marked", "number_marked", "without_amount"]
+
+ROWS = 2**32 - 1
+"""The last row that a file may have."""
 
 
 def find_marked(step: Step, told: Told, places: Sequence[str]) -> Signs:
@@ -27,38 +29,32 @@ def find_marked(step: Step, told: Told, places: Sequence[str]) -> Signs:
     rows = ", ".join(f"({text(step.files[name])}, {at})" for at, name in enumerate(places))
     con.run(f"INSERT INTO places VALUES {rows}")
     found = con.con.execute(
-        f"SELECT {sign} AS sign, p.number FROM told_new t JOIN places p ON t.of_file = p.of_file "
+        f"SELECT {sign} AS sign, {_place('p.number', 't.row')} AS place FROM told_new t JOIN places p ON t.of_file = p.of_file "
         f"WHERE {among(told.kinds)} AND {told.span} AND ({sign}) IS NOT NULL"
     ).fetchnumpy()
-    fresh = Signs.sorted_from(np.asarray(found["sign"], np.uint64), np.asarray(found["number"], np.uint32))
+    fresh = Signs.sorted_from(np.asarray(found["sign"], np.uint64), np.asarray(found["place"], np.uint64))
     starts = np.flatnonzero(np.r_[True, fresh.signs[1:] != fresh.signs[:-1]][: len(fresh.signs)])
     unique, counts = fresh.signs[starts], np.diff(np.r_[starts, len(fresh.signs)])
-    before = [(unique[here], at) for here, at in (run.found(unique) for run in store.runs(state.signs))]
-    _numbers(step, "seen_before", [signs for signs, _ in before])
-    _numbers(step, "repeated_new", [unique[counts > 1], *(signs for signs, _ in before)])
+    repeated, single = counts > 1, []
+    for run in store.runs(state.signs):
+        here, at = run.found(unique)
+        repeated |= here
+        single.append((unique[here], at))
+    wanted = [fresh.places[np.repeat(repeated, counts)], _not_marked(step, told, single)]
+    con.numbers("wanted_rows", np.concatenate(wanted))
+    names = sorted({places[int(at)] for at in np.unique(np.concatenate(wanted) >> np.uint64(32))})
     shown = ", ".join(
         [f"{sign} AS sign", "id", f"{kind} AS kind", "happened", "event_id", "order_id", *step.values]
     )
     others = [name for name in told.kinds if name != refund] if told.refunds else told.kinds
-    single = f"SELECT {shown} FROM {{}} WHERE {among(others)} AND {told.span} AND ({sign}) IN (SELECT sign FROM {{}})"
-    new = single.format("told_new", "repeated_new")
+    step.see("told_wanted", f"{step.among(names)} AND row IN (SELECT sign & {ROWS} FROM wanted_rows)")
+    ways = [
+        f"SELECT {shown} FROM told_wanted t JOIN places p ON t.of_file = p.of_file "
+        f"WHERE {among(others)} AND {told.span} AND {_place('p.number', 't.row')} IN (SELECT sign FROM wanted_rows)"
+    ]
     if told.refunds:
-        new = (
-            f"SELECT {shown} FROM told_new WHERE {among(told.kinds)} AND {told.span} "
-            f"AND (({sign}) IN (SELECT sign FROM repeated_new) OR {among([refund])})"
-        )
-    con.table("marked_found", new)
-    marked = store.read_files(state.marked)
-    known = "(SELECT 0::UBIGINT AS sign WHERE false)"
-    if state.marked:  # a refund alone does not tell whether its order was there
-        known = (
-            f"(SELECT sign FROM {marked} WHERE sign IS NOT NULL{' AND kind <> 1' if told.refunds else ''})"
-        )
-    looked_up = _looked_up(step, before, known)
-    if looked_up:
-        step.see("told_again", f"{step.among([places[at] for at in looked_up])} AND happened < {state.upto}")
-        again = single.format("told_again", "seen_before")
-        con.run(f"INSERT INTO marked_found {again} AND ({sign}) NOT IN {known}")
+        ways.append(f"SELECT {shown} FROM told_new WHERE {among([refund])} AND {told.span}")
+    con.table("marked_found", " UNION ALL ".join(ways))
     return fresh
 
 
@@ -76,17 +72,29 @@ def number_marked(step: Step) -> None:
     )
 
 
-def _looked_up(step: Step, found: Sequence[tuple[Any, Any]], known: str) -> list[int]:
-    """Return the places of the files in which events stand that were single until now."""
-    if not any(len(signs) for signs, _ in found):
-        return []
-    rows = step.con.con.execute(f"SELECT sign FROM {known} WHERE sign IN (SELECT sign FROM seen_before)")
+def _not_marked(step: Step, told: Told, found: Sequence[tuple[Numbers, Places]]) -> Places:
+    """Return the places, among those of kept signs that new events repeat, of events that were single until now."""
+    con, state = step.con, step.state
+    signs, places = (
+        (np.concatenate([np.zeros(0, np.uint64), *each]) for each in zip(*found, strict=True))
+        if found
+        else (np.zeros(0, np.uint64),) * 2
+    )
+    if not state.marked or not len(signs):
+        return places
+    con.numbers("seen_before", signs)
+    # a refund alone does not tell whether its order was there
+    besides = " AND kind <> 1" if told.refunds else ""
+    rows = con.con.execute(
+        f"SELECT sign FROM {step.store.read_files(state.marked)} WHERE sign IN (SELECT sign FROM seen_before){besides}"
+    )
     marked = np.asarray(rows.fetchnumpy()["sign"], dtype=np.uint64)
-    return sorted({int(at) for signs, places in found for at in np.unique(places[~np.isin(signs, marked)])})
+    return places[~np.isin(signs, marked)]
 
 
-def _numbers(step: Step, name: str, parts: Sequence[Any]) -> None:
-    step.con.numbers(name, np.unique(np.concatenate([np.zeros(0, np.uint64), *parts])))
+def _place(number: str, row: str) -> str:
+    """Return the expression of where an event stands: the number of its file, and of its row there."""
+    return f"({number}::UBIGINT * {ROWS + 1} + {row}::UBIGINT)"
 
 
 def without_amount(step: Step, told: Told, order: str, few: Few, *, more: bool) -> int:

@@ -28,7 +28,7 @@ __all__ = ["STATE_UPTO", "State", "Store", "store_of"]
 
 STATE_UPTO = 200_000_000
 """Beyond so many events without a state, none is begun: the signs of all would have to be in memory at once."""
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "state.json"
 TRIED = "again.json"
 """Left by a measurement of many events: should there be another one, a state will pay."""

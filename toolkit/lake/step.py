@@ -89,7 +89,7 @@ class Step:
         )
 
     def _own_columns(self) -> list[str]:
-        own = ["source"] if self.where else []
+        own = ["file_row_number AS row", *(["source"] if self.where else [])]
         return [*own, f"{self.received} AS received"] if self.received else own
 
     @property
@@ -99,7 +99,7 @@ class Step:
         return arrival_of(self.con, self.experiment, table.path, table.sql, table.columns)
 
     def _filed(self) -> str:
-        return self.table.reading("filename = 'of_file'")
+        return self.table.reading("filename = 'of_file', file_row_number = true")
 
     def doubtful(self, fresh: Sequence[str]) -> bool:
         """Return whether new rows cannot be used: then all are read, and what is wrong is said as ever."""
