@@ -77,7 +77,7 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, wrong: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.con.close()
+        Thread(target=self.con.close).start()  # to give much memory back takes a while
 
     def run(self, sql: str) -> None:
         """Run a statement."""

@@ -115,6 +115,16 @@ def planned_boundaries(
 def _planned(
     fractions: tuple[float, ...], alpha: float, correlations: tuple[float | None, ...] | None
 ) -> tuple[Boundary | None, ...]:
+    return _boundaries(fractions, alpha, correlations, None)
+
+
+def _boundaries(
+    fractions: Sequence[float],
+    alpha: float,
+    correlations: Sequence[float | None] | None,
+    near: Sequence[float] | None,
+) -> tuple[Boundary | None, ...]:
+    """Return what `planned_boundaries` does; `near` is about where each look's z is, if that is known."""
     given = [None] * (len(fractions) - 1) if correlations is None else correlations
     steps = [None, *(_step(rho) for rho in given), None]
     found: list[Boundary | None] = []
@@ -127,6 +137,8 @@ def _planned(
         before = None if steps[look] is None else path
         due = spent(fraction, alpha) - done
         ahead = math.sqrt(fractions[look - 1] / fraction) if look else 1.0
+        if near and look:
+            ahead = near[look] / near[look - 1]
         z = FARTHEST if due <= ndtr(-FARTHEST) else _reach(before, due, near=z * ahead)
         done += ndtr(-z) if before is None else before.beyond(z)[0]
         found.append(Boundary(z, _nominal(z), done))
@@ -155,9 +167,14 @@ def planned_p_value(
     if far >= FARTHEST:
         return _nominal(far)
 
+    solved: list[tuple[float, list[float]]] = []
+
     def excess(log_alpha: float) -> float:
-        boundary = planned_boundaries(fractions, math.exp(log_alpha), correlations)[-1]
-        return (boundary.z if boundary else math.inf) ** 2 - far**2
+        near = _extrapolated(solved, log_alpha)
+        boundaries = _boundaries(fractions, math.exp(log_alpha), correlations, near)
+        found = [each.z for each in boundaries if each]
+        solved.append((log_alpha, found))
+        return found[-1] ** 2 - far**2
 
     # the nominal p-value is a floor: a plan asks no less than a single look
     lowest, highest = math.log(min(_nominal(far), 0.98)), math.log(0.99)
@@ -183,6 +200,16 @@ def planned_p_value(
             return math.exp(step)
         at = step if low < step < high else _nearest_end(step, low, high, lowest, highest)
     return math.exp(at)
+
+
+def _extrapolated(solved: Sequence[tuple[float, Sequence[float]]], log_alpha: float) -> list[float] | None:
+    """Return about where the boundaries of an alpha are, from the last ones solved: z² is nearly a line in its logarithm."""
+    if not solved:
+        return None
+    (last, ends), (before, starts) = solved[-1], solved[-2] if len(solved) > 1 else solved[-1]
+    share = (log_alpha - last) / (last - before) if last != before else 0.0
+    squares = (end**2 + (end**2 - start**2) * share for start, end in zip(starts, ends, strict=True))
+    return [math.sqrt(max(square, 1e-4)) for square in squares]
 
 
 def _nearest_end(step: float, low: float, high: float, lowest: float, highest: float) -> float:
