@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import duckdb
 
@@ -24,7 +25,7 @@ from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.enrolled import Enrolment, enrolled_since
 from toolkit.lake.events import Told, events_of_lake, told_of, with_lines
 from toolkit.lake.hours import Hours, hours_of, new_hours, own_by_hour
-from toolkit.lake.keeping import Advanced, write_customers, write_first, write_last
+from toolkit.lake.keeping import Advanced, Writing, write_customers, write_first, write_last
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.marking import find_marked, number_marked, without_amount
 from toolkit.lake.sources import FileTable
@@ -180,28 +181,32 @@ def _take(
         events=places,
         by_name={name: list(row) for name, row in by_name.items()},
     )
-    pool = ThreadPoolExecutor(1)  # the engine leaves the processor idle at times
+    pool = ThreadPoolExecutor(1)  # either leaves the processor idle at times
     beside = replace(step, con=con.beside())
+    # the statistics of many looks leave more of it idle than what comes before them
+    writing = Writing(pool, at_once=experiment.analysis.looks == "fixed") if keep else None
     marking = pool.submit(find_marked, beside, told, list(places))
     only_newcomers = find_newcomers(step)
     count(step, told, only_newcomers=only_newcomers)
     signs = marking.result()
     number_marked(step)
     counting = pool.submit(_hours_since, beside, told) if only_newcomers and state.hours else None
-    first = pool.submit(write_first, beside, signs) if keep else None
+    if writing:
+        writing.add(partial(write_first, beside, signs))
     few, anew = correct(step, told, only_newcomers=only_newcomers)
     if anew:
         after = replace(after, corrections=[], retracted=[])
     put_together(step, anew=anew)
-    second = pool.submit(write_customers, beside) if keep else None
+    if writing:
+        writing.add(partial(write_customers, beside))
     put_in_place(step)
     activity = activity_of(con, experiment, told, few)
     more = by_name.get(order, (0,) * 5)[4] > state.by_name.get(order, (0,) * 5)[4]
     activity = replace(activity, without_amount=without_amount(step, told, order, few, more=more))
     since = changed_since(step, told, anew=anew)
     hours = counting.result() if counting else _all_hours(step, lake, told)
-    writing = (first, second, pool.submit(write_last, beside, after, hours)) if first and second else ()
-    pool.shutdown(wait=False)
+    if writing:
+        writing.add(partial(write_last, beside, after, hours))
     return Advanced(told, activity, step.store, state, after, step, since, {}, hours, writing=writing)
 
 

@@ -64,11 +64,13 @@ class Engine:
     def __init__(self) -> None:
         self.con = _in_utc(duckdb.connect(":memory:"))
         self.opened: dict[str, Any] = {}
+        self.shared = False
 
     def beside(self) -> Engine:
         """Return another way into the same tables, for another thread."""
         other = copy(self)
         other.con = _in_utc(self.con.cursor())
+        self.shared = True
         return other
 
     def __enter__(self) -> Self:
@@ -77,7 +79,8 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, wrong: BaseException | None, trace: TracebackType | None
     ) -> None:
-        Thread(target=self.con.close).start()  # to give much memory back takes a while
+        if not self.shared:  # else its tables are gone with the last who uses them
+            self.con.close()
 
     def run(self, sql: str) -> None:
         """Run a statement."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -19,10 +19,44 @@ from toolkit.lake.signs import Signs
 from toolkit.lake.state import State, Store
 from toolkit.lake.step import Step
 
-__all__ = ["RECENT", "Advanced", "write_customers", "write_first", "write_last"]
+__all__ = ["RECENT", "Advanced", "Writing", "write_customers", "write_first", "write_last"]
 
 RECENT = timedelta(days=56)
 """So far back events are kept by number, or as far as the metrics look back, and two weeks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """Parts of the next state, each written in turn in the pool's thread; until the state is put in place they are nobody's.
+
+    They are written `at_once`, or from `begin` on.
+    """
+
+    pool: ThreadPoolExecutor
+    at_once: bool
+    waiting: list[Callable[[], dict[str, Any]]] = field(default_factory=list)
+    begun: list[Future[dict[str, Any]]] = field(default_factory=list)
+
+    def add(self, part: Callable[[], dict[str, Any]]) -> None:
+        """Have a part written."""
+        self.waiting.append(part)
+        if self.at_once:
+            self.begin()
+
+    def begin(self) -> None:
+        """Have all parts that wait written."""
+        self.begun.extend(self.pool.submit(part) for part in self.waiting)
+        self.waiting.clear()
+
+    def parts(self) -> dict[str, Any]:
+        """Return all parts, once they are written.
+
+        Raises:
+            OSError, duckdb.Error: one cannot be written.
+        """
+        self.begin()
+        self.pool.shutdown(wait=False)
+        return {name: part for each in self.begun for name, part in each.result().items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +69,7 @@ class Advanced:
         looks: date → rows (arm, sums…) of the curve's looks, for the next measurement.
         hours: all orders of the lake by the hour.
         enrolled: date → customers assigned by its end, by the arm's place, for the next measurement.
-        writing: parts of the next state while they are written, beside what is left to be measured.
+        writing: parts of the next state while they are written, beside what is left to be measured; None if it is not kept.
     """
 
     told: Told
@@ -48,7 +82,7 @@ class Advanced:
     looks: dict[str, list[list[float]]]
     hours: Hours
     enrolled: dict[str, list[int]] = field(default_factory=dict)
-    writing: tuple[Future[dict[str, Any]], ...] = ()
+    writing: Writing | None = None
 
     @property
     def kept_looks(self) -> int:
@@ -81,9 +115,12 @@ class Advanced:
     def keep(self) -> None:
         """Put the state that is written in place. Where that cannot be done nothing is lost but time."""
         store, before = self.store, self.before
+        if self.writing is None:
+            return
         try:
-            parts = {name: part for writing in self.writing for name, part in writing.result().items()}
-            kept = replace(self.after, **parts, looks=self.looks, enrolled_by_look=self.enrolled)
+            kept = replace(
+                self.after, **self.writing.parts(), looks=self.looks, enrolled_by_look=self.enrolled
+            )
             store.write(kept, before.sizes, before.files)
             store.drop([name for name in before.before if name not in {*kept.files, *before.files}])
         except (OSError, duckdb.Error):

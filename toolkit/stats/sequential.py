@@ -54,6 +54,8 @@ __all__ = [
 
 Vector = NDArray[np.float64]
 
+USUAL = 0.05
+"""The alpha at which boundaries are most likely to be known already."""
 FARTHEST = 8.0
 """No boundary is farther out: 6e-16 of a normal distribution lies beyond, and 1 − alpha / 2 is still not 1."""
 CLOSEST = math.sqrt(0.998)
@@ -167,7 +169,8 @@ def planned_p_value(
     if far >= FARTHEST:
         return _nominal(far)
 
-    solved: list[tuple[float, list[float]]] = []
+    usual = planned_boundaries(fractions, USUAL, correlations)  # most likely known already
+    solved = [(math.log(USUAL), [each.z for each in usual if each])]
 
     def excess(log_alpha: float) -> float:
         near = _extrapolated(solved, log_alpha)
@@ -177,35 +180,50 @@ def planned_p_value(
         return found[-1] ** 2 - far**2
 
     # the nominal p-value is a floor: a plan asks no less than a single look
-    lowest, highest = math.log(min(_nominal(far), 0.98)), math.log(0.99)
-    share = min(fractions[-1], 1.0)
-    # z² is nearly a line in log alpha: the secant, from the plan without earlier looks on, held between known sides
-    at = min(max(math.log(4 * ndtr(math.sqrt(share) * ndtri(ndtr(-far) / 2))), lowest), highest)
-    low, high = lowest, highest
-    before = was = math.nan
+    low = lowest = math.log(min(_nominal(far), 0.98))
+    high = highest = math.log(0.99)
+    # a plan without earlier looks has a formula: it tells about where to begin, from how far this one is from it there
+    share, (known, ends) = min(fractions[-1], 1.0), solved[0]
+    alone = min(-ndtri(max(spent(share, USUAL), ndtr(-FARTHEST))), FARTHEST)
+    at = math.log(4 * ndtr(math.sqrt(share) * ndtri(ndtr(-far * alone / ends[-1]) / 2)))
+    points = [(known, ends[-1] ** 2 - far**2)]
+    if lowest < known:
+        low, high = (known, high) if points[0][1] > 0 else (low, known)
+    at = at if low < at < high else _nearest_end(at, low, high, lowest, highest)
     for _ in range(60):
         found = excess(at)
         if found > 0 and at == highest:
             return 1.0
         if abs(found) < 1e-8 or (found < 0 and at == lowest) or high - low < 1e-10:
             break
-        low, high = (at, high) if found > 0 else (low, at)
-        moved = at - before
-        slope = (found - was) / moved if moved else math.nan
-        if not slope < -0.1:  # nothing to go by yet
-            slope = -1 / share
-        before, was = at, found
-        step = at - found / slope
-        if low < step < high and abs((step - at) * moved) < 1e-8:  # what a secant's step leaves is far less
+        low, high = (max(low, at), high) if found > 0 else (low, min(high, at))
+        points.append((at, found))
+        step, left = _root(points[-3:])
+        if low < step < high and left < 1e-8:
             return math.exp(step)
         at = step if low < step < high else _nearest_end(step, low, high, lowest, highest)
     return math.exp(at)
 
 
-def _extrapolated(solved: Sequence[tuple[float, Sequence[float]]], log_alpha: float) -> list[float] | None:
+def _root(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return about where a falling function of two or three known points (x, y) is zero, and a bound of what is left.
+
+    Inverse interpolation: z² is nearly a line in log alpha.
+    """
+    (x, y), (was, before) = points[-1], points[-2]
+    if not (x - was) * (y - before) < 0:  # nothing to go by
+        return x + y, math.inf
+    slope = (x - was) / (y - before)
+    step = x - y * slope
+    if len(points) > 2 and (points[0][0] - was) * (points[0][1] - before) < 0 and points[0][1] != y:
+        first, start = points[0]
+        bend = (slope - (was - first) / (before - start)) / (y - start)
+        step += bend * y * before
+    return step, abs((step - x) * (x - was))
+
+
+def _extrapolated(solved: Sequence[tuple[float, Sequence[float]]], log_alpha: float) -> list[float]:
     """Return about where the boundaries of an alpha are, from the last ones solved: z² is nearly a line in its logarithm."""
-    if not solved:
-        return None
     (last, ends), (before, starts) = solved[-1], solved[-2] if len(solved) > 1 else solved[-1]
     share = (log_alpha - last) / (last - before) if last != before else 0.0
     squares = (end**2 + (end**2 - start**2) * share for start, end in zip(starts, ends, strict=True))

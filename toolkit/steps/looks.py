@@ -78,6 +78,8 @@ def take_looks(
             corrected=evidence.activity.corrected,
             advanced=evidence.advanced,
         )
+        if evidence.advanced and evidence.advanced.writing:
+            evidence.advanced.writing.begin()
         traces = {
             (metric, arm): trace_of(
                 every,

@@ -49,6 +49,7 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
             experiment, evidence, experiment.end_of(found.as_of), found.maturity
         ),
     )
+    keep_state(workspace.lake, experiment, evidence)
     tables = {
         **found.tables,
         "assignments": evidence.ledger.version,
@@ -98,7 +99,6 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
         readings = replace(readings, exposed=exposed)
         looks = take_looks(con, experiment, evidence, readings, as_of)
         maturity = maturity_at(con, lake, experiment, evidence, as_of_end=as_of_end)
-        keep_state(lake, experiment, evidence)
     checks = _checks(experiment, evidence, readings, mixing, as_of_end, looks)
     return Found(as_of, evidence, readings, checks, looks, maturity, tables)
 
