@@ -157,7 +157,11 @@ def _take(
         return None
     late = [name for name, latest in state.events.items() if latest >= state.upto]
     step.see("told_new", f"({step.among(fresh)}) OR ({step.among(late)} AND happened >= {state.upto})")
-    by_name, latest = step.profile()
+    pool = ThreadPoolExecutor(1)  # either leaves the processor idle at times
+    beside = replace(step, con=con.beside())
+    profile = pool.submit(beside.profile)
+    only_newcomers = find_newcomers(step)
+    by_name, latest = profile.result()
     order, upto = experiment.events.order.name, micros_of(step.as_of_end)
     told = told_of(
         experiment,
@@ -181,12 +185,9 @@ def _take(
         events=places,
         by_name={name: list(row) for name, row in by_name.items()},
     )
-    pool = ThreadPoolExecutor(1)  # either leaves the processor idle at times
-    beside = replace(step, con=con.beside())
     # the statistics of many looks leave more of it idle than what comes before them
     writing = Writing(pool, at_once=experiment.analysis.looks == "fixed") if keep else None
     marking = pool.submit(find_marked, beside, told, list(places))
-    only_newcomers = find_newcomers(step)
     count(step, told, only_newcomers=only_newcomers)
     signs = marking.result()
     number_marked(step)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toolkit.lake.activity import codes_of, together
@@ -32,22 +34,23 @@ def recent_sums(
     """
     before = advanced.kept_looks
     found = {place: list(numbers) for place, numbers in kept.items()}
-    if before < len(running.looks):
-        found |= _new_looks(con, running, of_running, advanced, before)
+    sides = []
     if anew < before and con.one("SELECT count(*) FROM late_customers")[0]:
-        now, then = _late(con, running, of_running, advanced, anew)
-        for place in {*now, *then}:
-            if anew <= place[1] < before:
-                nothing = [0.0] * len(now.get(place) or then[place])
-                found[place] = [
-                    was + more - less
-                    for was, more, less in zip(
-                        found.get(place, nothing),
-                        now.get(place, nothing),
-                        then.get(place, nothing),
-                        strict=True,
-                    )
-                ]
+        _late_events(con, running, advanced, anew)
+        sides = [
+            _Side("late_now", "true", "corrections", "counted", "assigned", len(running.looks)),
+            _Side("late_before", "NOT is_new", "corrections_before", "kept_customers", "was", before),
+        ]
+    with ThreadPoolExecutor(2) as pool:  # of few rows, none of these keeps the processor busy
+        late = [pool.submit(_late, con.beside(), running, of_running, advanced, anew, side) for side in sides]
+        if before < len(running.looks):
+            found |= _new_looks(con, running, of_running, advanced, before)
+        now, then = (each.result() for each in late) if late else ({}, {})
+    for place in {*now, *then}:
+        if anew <= place[1] < before:
+            nothing = [0.0] * len(now.get(place) or then[place])
+            rows = (each.get(place, nothing) for each in (found, now, then))
+            found[place] = [was + more - less for was, more, less in zip(*rows, strict=True)]
     return found
 
 
@@ -68,37 +71,54 @@ def _new_looks(
     return {place: row for place, row in of_running(con, "new_looks").items() if place[1] >= before}
 
 
-def _late(
-    con: Engine, running: Running, of_running: Callable[[Engine, str], Found], advanced: Advanced, anew: int
-) -> tuple[Found, Found]:
-    """Return the sums of `late_customers` now and before, of looks from `anew` on."""
-    arms, since, before = len(running.experiment.arms), running.end_of(anew - 1), advanced.kept_looks
-    whose = f"{_counts(running)} AND happened >= {since} AND number IN (SELECT number FROM late_customers)"
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """How to sum late customers' looks: which of `late_events`, with which corrections, from whose sums, until which look."""
+
+    name: str
+    which: str
+    corrections: str
+    customers: str
+    assigned: str
+    until: int
+
+
+def _late_events(con: Engine, running: Running, advanced: Advanced, anew: int) -> None:
+    """Create `late_events` of `late_customers` in looks from `anew` on; `is_new` says that a row came since."""
+    whose = (
+        f"{_counts(running)} AND happened >= {running.end_of(anew - 1)} "
+        "AND number IN (SELECT number FROM late_customers)"
+    )
     parts = [f"SELECT * EXCLUDE (arm, assigned), true AS is_new FROM seen WHERE {whose}"]
     if advanced.before.recent:
         parts.append(f"SELECT *, false AS is_new FROM {advanced.step.recent} WHERE {whose}")
     con.table("late_events", " UNION ALL BY NAME ".join(parts))
-    out = []
-    for name, which, corrections, sums, assigned, until in (
-        ("late_now", "true", "corrections", "counted", "assigned", len(running.looks)),
-        ("late_before", "NOT is_new", "corrections_before", "kept_customers", "was", before),
-    ):
-        whose = (
-            f"(SELECT number, number * {arms} + arm AS place, {assigned} AS assigned FROM late_customers "
-            f"WHERE {assigned} IS NOT NULL)"
-        )
-        events = (
-            f"SELECT c.place, c.assigned, e.* EXCLUDE (number, is_new) FROM (SELECT * FROM late_events WHERE {which}) e "
-            f"JOIN {whose} c ON e.number = c.number"
-        )
-        corrected = (
-            f"SELECT c.place, x.* EXCLUDE (number) FROM {corrections} x JOIN {whose} c ON x.number = c.number "
-            f"WHERE x.off IS NOT NULL AND x.known >= {since}"
-        )
-        active = _sums_of(advanced, f"{sums} WHERE number IN (SELECT number FROM {whose})")
-        running.run_back(con, name, running.steps(events, corrected), anew, until, active)
-        out.append(of_running(con, name))
-    return out[0], out[1]
+
+
+def _late(
+    con: Engine,
+    running: Running,
+    of_running: Callable[[Engine, str], Found],
+    advanced: Advanced,
+    anew: int,
+    side: _Side,
+) -> Found:
+    """Return the sums of `late_customers`, of looks from `anew` on."""
+    whose = (
+        f"(SELECT number, number * {len(running.experiment.arms)} + arm AS place, {side.assigned} AS assigned "
+        f"FROM late_customers WHERE {side.assigned} IS NOT NULL)"
+    )
+    events = (
+        f"SELECT c.place, c.assigned, e.* EXCLUDE (number, is_new) FROM (SELECT * FROM late_events WHERE {side.which}) e "
+        f"JOIN {whose} c ON e.number = c.number"
+    )
+    corrections = (
+        f"SELECT c.place, x.* EXCLUDE (number) FROM {side.corrections} x JOIN {whose} c ON x.number = c.number "
+        f"WHERE x.off IS NOT NULL AND x.known >= {running.end_of(anew - 1)}"
+    )
+    active = _sums_of(advanced, f"{side.customers} WHERE number IN (SELECT number FROM {whose})")
+    running.run_back(con, side.name, running.steps(events, corrections), anew, side.until, active)
+    return of_running(con, side.name)
 
 
 def _counts(running: Running) -> str:

@@ -90,6 +90,8 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
     experiment, lake = spec.experiment, workspace.lake.at_present()
     as_of = as_of or workspace.now().astimezone(experiment.zone).date()
     as_of_end = experiment.end_of(as_of)
+    if experiment.events and experiment.events.in_lake:
+        lake.open_all(("events", "assignments", *BESIDE))
     tables = {name: lake.version(name) for name in BESIDE}
     with connect(workspace.settings.lift_engine) as con:
         evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end, keep=True)
