@@ -37,7 +37,7 @@ control: holdout
 events: {{source: customerio}}
 metrics:
   - {{name: purchase_rate, kind: conversion, event: Order Completed, window: 14d, role: primary}}
-  - {{name: revenue, kind: mean, event: Order Completed, value: amount, window: {window}, covariates: [{{lookback: 14d}}]}}
+  - {{name: revenue, kind: mean, event: Order Completed, value: amount, window: {window}, covariates: [{{lookback: 14d}}{also}]}}
 {capped}  - {{name: aov, kind: ratio, numerator: {{event: Order Completed, value: amount}}, denominator: {{event: Order Completed}}}}
   - {{name: visits, kind: mean, event: Visited}}
 analysis: {{looks: {looks}}}
@@ -47,8 +47,9 @@ analysis: {{looks: {looks}}}
 class World:
     """A lake that grows by a week at a time, with all that happens in a real one."""
 
-    def __init__(self, home, seed, *, refunds=True, key="grows"):
-        self.home, self.key, self.refunds = home, key, refunds
+    def __init__(self, home, seed, *, refunds=True, key="grows", attributed=False):
+        self.home, self.key, self.refunds, self.attributed = home, key, refunds, attributed
+        self.twice = [0.05, 0.0][seed // 2 % 2]  # share of assignments of somebody who stands there already
         self.rng = np.random.default_rng(seed)
         self.told, self.number = [], 0
         self.reach = [60, 9, 16][seed % 3]  # days that some events come late
@@ -121,8 +122,8 @@ class World:
     def assign(self, week, many):
         rows = []
         for _ in range(many):
-            known = self.free.pop() if self.free else "c1"
-            if self.rng.random() < 0.05:
+            known = self.free.pop() if self.free else f"late{week}{len(rows)}"
+            if self.rng.random() < self.twice:
                 known = f"c{self.rng.integers(0, 70)}"  # somebody stands there twice, perhaps earlier
             at = max(self.within(week, self.late), START)
             arm = "holdout" if self.rng.random() < 0.4 else "one"
@@ -135,6 +136,21 @@ class World:
             mode="append",
             partition_by=["experiment"],
         )
+        if self.attributed:
+            people = [
+                {"experiment": self.key, "id": row["id"], "recorded_at": row["assigned_at"],
+                 "attributes": json.dumps({"spent": int(self.rng.integers(0, 99))} if self.rng.random() < 0.9 else {})}
+                for row in rows
+            ]  # fmt: skip
+            write_deltalake(
+                f"{self.home}/people",
+                pa.Table.from_pylist(
+                    [{**dict.fromkeys(schema_of("people").names), **row} for row in people],
+                    schema=schema_of("people"),
+                ),
+                mode="append",
+                partition_by=["experiment"],
+            )
 
 
 def said(home, path, as_of):
@@ -219,7 +235,17 @@ def write_spec(folder, name="spec.yml", **said_of):
     path = folder / name
     path.write_text(
         SPEC.format(
-            **({"key": "grows", "zone": "UTC", "window": "21d", "looks": "fixed", "capped": CAPPED} | said_of)
+            **(
+                {
+                    "key": "grows",
+                    "zone": "UTC",
+                    "window": "21d",
+                    "looks": "fixed",
+                    "capped": CAPPED,
+                    "also": "",
+                }
+                | said_of
+            )
         )
     )
     return path
@@ -238,14 +264,24 @@ def test_every_week_says_what_reading_everything_says(tmp_path, monkeypatch, use
     monkeypatch.setattr(running, "ABREAST", [running.ABREAST, 0][seed // 2 % 2])
     monkeypatch.setattr(keeping, "RECENT", [keeping.RECENT, timedelta(0)][seed % 2])
     home = tmp_path / "lake"
-    world = World(home, seed, refunds=seed % 5 != 4)
+    attributed = seed % 4 == 3
+    world = World(home, seed, refunds=seed % 5 != 4, attributed=attributed)
     capped = CAPPED if looks == "fixed" or seed % 3 == 2 else ""
-    path = write_spec(tmp_path, looks=looks, zone=["UTC", "America/New_York"][seed % 2], capped=capped)
+    path = write_spec(
+        tmp_path,
+        looks=looks,
+        zone=["UTC", "America/New_York"][seed % 2],
+        capped=capped,
+        also=", spent" if attributed else "",
+    )
     for week in range(WEEKS):
         world.week(week)
         same(said(home, path, day(week)), fresh(home, path, day(week), tmp_path / "aside"), f"week {week}")
     assert len(used) >= WEEKS - 3
     assert any(used.step_by_step) or world.late
+    assert all(bool(each.step.needs.attributes) == attributed for each in used)
+    if seed == 2:  # every row of the ledger counts, and comes in its week
+        assert any(each.step.ledger.enrolment for each in used)
     if looks == "weekly" and seed == 1:
         assert any(each.changed_since > START.timestamp() * 1e6 + 7 * 86_400e6 for each in used)
 
@@ -368,4 +404,4 @@ def test_files_of_older_states_are_removed(tmp_path):
         for _ in range(3):
             said(home, path, day(week))
     assert len(list((home / "state" / "grows").glob("customers-*"))) <= 2
-    assert len(list((home / "state" / "grows").iterdir())) < 40
+    assert len(list((home / "state" / "grows").iterdir())) < 110

@@ -123,6 +123,7 @@ def advance(
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
         raise
     except (OSError, ValueError, duckdb.Error):  # what was kept cannot be read
+        con.run("DROP VIEW IF EXISTS corrections")  # `add_up` makes a table of it
         return None
 
 
@@ -194,6 +195,7 @@ def _take(
     counting = pool.submit(_hours_since, beside, told) if only_newcomers and state.hours else None
     if writing:
         writing.add(partial(write_first, beside, signs))
+        writing.begin()
     few, anew = correct(step, told, only_newcomers=only_newcomers)
     if anew:
         after = replace(after, corrections=[], retracted=[])
@@ -208,6 +210,8 @@ def _take(
     hours = counting.result() if counting else _all_hours(step, lake, told)
     if writing:
         writing.add(partial(write_last, beside, after, hours))
+    else:
+        pool.shutdown(wait=False)
     return Advanced(told, activity, step.store, state, after, step, since, {}, hours, writing=writing)
 
 

@@ -123,7 +123,7 @@ class Advanced:
             )
             store.write(kept, before.sizes, before.files)
             store.drop([name for name in before.before if name not in {*kept.files, *before.files}])
-        except (OSError, duckdb.Error):
+        except (OSError, ValueError, duckdb.Error):
             return
 
 

@@ -14,6 +14,7 @@ import uuid
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from toolkit.lake.enrolled import Enrolled
 from toolkit.lake.hours import Hours
 from toolkit.lake.signs import Signs
 
-__all__ = ["STATE_UPTO", "State", "Store", "store_of"]
+__all__ = ["STATE_UPTO", "State", "Store", "store_of", "taken_in"]
 
 STATE_UPTO = 200_000_000
 """Beyond so many events without a state, none is begun: the signs of all would have to be in memory at once."""
-FORMAT = 5
+FORMAT = 6
+FAN = 5
+"""So many files of about one size become one."""
 MANIFEST = "state.json"
 TRIED = "again.json"
 """Left by a measurement of many events: should there be another one, a state will pay."""
@@ -60,7 +63,7 @@ class State:
         recent: file of counted events (number, kind, happened, v_…) → the latest instant in it.
         recent_since: all events since this instant are in `recent`.
         hours: files of orders by the hour, as `Hours` has them.
-        signs: files of sorted signs of events, of the places of the files in which they stand, and of their `leads`.
+        signs: files of sorted signs of events, of where each stands (its file's place × 2³² + its row), and of their `leads`.
         looks: date → rows (arm, sums…) of the curve's looks, oldest first.
         enrolled_by_look: date → customers assigned by its end, by the arm's place.
         sizes: file → bytes and a digest of its ends.
@@ -146,22 +149,16 @@ class Store:
         return name
 
     def with_rows(self, con: Engine, kept: Sequence[str], what: str, new: str) -> list[str]:
-        """Return the files of `what` with one of the rows of `new`, which takes in the files before it that are not twice its size.
-
-        So there are few files, and a row is written a few times at most.
-        """
+        """Return the files of `what` with one of the rows of `new`, which now and then takes in those before it."""
         if not con.one(f"SELECT count(*) FROM {new}")[0]:
             return list(kept)
-        files, small = list(kept), [self.copy(con, f"SELECT * FROM {new}", what)]
-        size = self._size(small[0])
-        while files and self._size(files[-1]) < 2 * size:
-            small.append(files.pop())
-            size += self._size(small[-1])
-        if len(small) == 1:
-            return [*files, *small]
-        merged = self.copy(con, f"SELECT * FROM {self.read_files(small)}", what)
-        self.drop(small[:1])
-        return [*files, merged]
+        own = self.copy(con, f"SELECT * FROM {new}", what)
+        taken = taken_in([self._size(name) for name in kept], self._size(own))
+        if not taken:
+            return [*kept, own]
+        merged = self.copy(con, f"SELECT * FROM {self.read_files([*kept[-taken:], own])}", what)
+        self.drop([own])
+        return [*kept[:-taken], merged]
 
     def read_files(self, names: Sequence[str]) -> str:
         """Return what stands after FROM for some of the files."""
@@ -170,25 +167,21 @@ class Store:
     def _size(self, name: str) -> int:
         return (self.folder / name).stat().st_size
 
-    def with_signs(self, signs: list[list[str]], fresh: Signs) -> list[list[str]]:
-        """Return the runs of `signs` with a new one, which takes in the runs before it that are not twice its size.
-
-        So there are few runs, and a sign is written a few times at most.
-        """
+    def with_signs(self, signs: Sequence[list[str]], fresh: Signs) -> list[list[str]]:
+        """Return the runs of `signs` with a new one, which now and then takes in those before it."""
         if not len(fresh.signs):
-            return signs
-        kept, runs = list(signs), self.runs(signs)
-        while runs and len(runs[-1].signs) < 2 * len(fresh.signs):
-            last = runs.pop()
-            kept.pop()
+            return list(signs)
+        runs = self.runs(signs)
+        taken = taken_in([len(run.signs) for run in runs], len(fresh.signs))
+        if taken:
+            all_of = [*runs[-taken:], fresh]
             fresh = Signs.sorted_from(
-                np.concatenate([last.signs, fresh.signs]),
-                np.concatenate([last.places, fresh.places]),
+                np.concatenate([run.signs for run in all_of]),
+                np.concatenate([run.places for run in all_of]),
                 runs=True,
             )
-        mark = uuid.uuid4().hex
-        run = {"signs": fresh.signs, "places": fresh.places, "leads": fresh.with_leads().leads}
-        return [*kept, self._save(run, mark)]
+        parts = {"signs": fresh.signs, "places": fresh.places, "leads": fresh.with_leads().leads}
+        return [*signs[: len(signs) - taken], self._save(parts, uuid.uuid4().hex)]
 
     def hours(self, state: State) -> Hours | None:
         """Return the orders by the hour that are kept, if any are."""
@@ -233,6 +226,23 @@ class Store:
         """Remove files by name; those that are gone already are no matter."""
         for name in names:
             (self.folder / name).unlink(missing_ok=True)
+
+
+def taken_in(sizes: Sequence[int], new: int) -> int:
+    """Return how many of the last files, of these sizes, a new one takes in: none until there are `FAN` alike.
+
+    So there are few files, and a row is written a few times at most: both grow with the logarithm of all rows.
+    """
+    taken = 0
+    while True:
+        alike = _last_up_to(2 * new, sizes[: len(sizes) - taken])
+        if len(alike) + 1 < FAN:
+            return taken
+        taken, new = taken + len(alike), new + sum(alike)
+
+
+def _last_up_to(most: int, sizes: Sequence[int]) -> list[int]:
+    return list(takewhile(lambda size: size <= most, reversed(sizes)))
 
 
 def store_of(home: str, experiment: str) -> Store | None:

@@ -344,10 +344,14 @@ def always_on_p_value(z: float, time: float, alpha: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Path:
-    """Z at a look, of those that have not crossed: mass on nodes, shape (panels, NODES), and ρ to the next look."""
+    """Z at a look, of those that have not crossed: mass on rising nodes, shape (panels, NODES), and ρ to the next look.
+
+    `above` is the mass of each node and all above it, and zero, shape (panels × NODES + 1,).
+    """
 
     nodes: Vector
     mass: Vector
+    above: Vector
     width: float
     rho: float
 
@@ -364,7 +368,10 @@ class _Path:
         at, weight = _rule()
         nodes = LOWEST + width / 2 * (2 * np.arange(panels)[:, None] + 1 + at)
         density = _normal(nodes) if before is None else before.density(nodes, width)
-        return cls(nodes, density * weight * (width / 2), width, rho)
+        mass = density * weight * (width / 2)
+        above = np.zeros(mass.size + 1)
+        np.cumsum(mass.reshape(-1)[::-1], out=above[-2::-1])
+        return cls(nodes, mass, above, width, rho)
 
     def density(self, ahead: Vector, width: float) -> Vector:
         """Return the density of the next look's Z at `ahead`, rows no wider than `width`; from what lies within 8 sd."""
@@ -381,12 +388,12 @@ class _Path:
 
     def beyond(self, z: float) -> tuple[float, float]:
         """Return the probability that the next look is the first to cross z, and the density of its Z there."""
-        off = (self.rho * self.nodes - z) / self.sd
-        near = np.abs(off) < FARTHEST
-        mass = self.mass[near]
-        shares = [ndtr(each) for each in off[near].tolist()]
-        crossed = float(self.mass[off >= FARTHEST].sum() + mass @ shares)
-        return crossed, float(mass @ _normal(off[near])) / self.sd
+        nodes, mass, sd = self.nodes.reshape(-1), self.mass.reshape(-1), self.sd
+        low, high = ((z + side * FARTHEST * sd) / self.rho for side in (-1, 1))
+        first, last = int(nodes.searchsorted(low)), int(nodes.searchsorted(high))
+        off, near = (self.rho * nodes[first:last] - z) / sd, mass[first:last]
+        shares = [ndtr(each) for each in off.tolist()]
+        return float(self.above[last] + near @ shares), float(near @ _normal(off)) / sd
 
 
 def _reach(before: _Path | None, due: float, *, near: float) -> float:
