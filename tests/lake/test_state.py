@@ -404,4 +404,4 @@ def test_files_of_older_states_are_removed(tmp_path):
         for _ in range(3):
             said(home, path, day(week))
     assert len(list((home / "state" / "grows").glob("customers-*"))) <= 2
-    assert len(list((home / "state" / "grows").iterdir())) < 110
+    assert len(list((home / "state" / "grows").iterdir())) < 60

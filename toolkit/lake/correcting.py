@@ -137,8 +137,8 @@ def _merge(step: Step, told: Told, *, anew: bool) -> None:
 def changed_since(step: Step, told: Told, *, anew: bool) -> int:
     """Return an instant before which nothing differs from what was known; 0 where anything may.
 
-    Creates `late_customers(number, arm, assigned, was, differs)`: of whom something differs before the kept state's end,
-    and since when, `was` being the assignment that was known then.
+    Creates `late_customers(number, arm, assigned, was, y…, c_y…, differs)`: of whom something differs before the kept
+    state's end, and since when; `was` is the assignment that was known then, and y… what was kept.
 
     What is known of the time before an instant depends on nothing that happened later: of orders with one id
     the earliest counts, and a refund counts from when both it and its order had happened. `anew` as `correct`
@@ -161,9 +161,10 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
         f"WHERE happened >= assigned AND kind IN ({counted}) UNION ALL SELECT number, known AS differs FROM ({differ})) "
         f"WHERE differs < {upto} GROUP BY number",
     )
+    names = ", ".join(f"{each.name}, c_{each.name}" for each in step.needs.counted)
     known = (
-        "SELECT number, arm, assigned, was FROM kept_customers UNION ALL "
-        "SELECT number, arm, assigned, NULL AS was FROM fresh_ids"
+        f"SELECT number, arm, assigned, was, {names} FROM kept_customers UNION ALL BY NAME "
+        "SELECT number, arm, assigned FROM fresh_ids"
     )
     con.table("late_customers", f"SELECT k.*, l.differs FROM late l JOIN ({known}) k ON l.number = k.number")
     found = con.one("SELECT min(differs) FROM late_customers WHERE assigned IS NOT NULL")[0]

@@ -39,7 +39,7 @@ def recent_sums(
         _late_events(con, running, advanced, anew)
         sides = [
             _Side("late_now", "true", "corrections", "counted", "assigned", len(running.looks)),
-            _Side("late_before", "NOT is_new", "corrections_before", "kept_customers", "was", before),
+            _Side("late_before", "NOT is_new", "corrections_before", "late_customers", "was", before),
         ]
     with ThreadPoolExecutor(2) as pool:  # of few rows, none of these keeps the processor busy
         late = [pool.submit(_late, con.beside(), running, of_running, advanced, anew, side) for side in sides]
