@@ -138,7 +138,8 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
     """Return an instant before which nothing differs from what was known; 0 where anything may.
 
     Creates `late_customers(number, arm, assigned, was, y…, c_y…, differs)`: of whom something differs before the kept
-    state's end, and since when; `was` is the assignment that was known then, and y… what was kept.
+    state's end, and since when; `was` is the assignment that was known then, and y… what was kept. `late_events` are
+    these customers' (number, kind, happened, v_…, is_new), as far back as they are kept by number.
 
     What is known of the time before an instant depends on nothing that happened later: of orders with one id
     the earliest counts, and a refund counts from when both it and its order had happened. `anew` as `correct`
@@ -167,5 +168,10 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
         "SELECT number, arm, assigned FROM fresh_ids"
     )
     con.table("late_customers", f"SELECT k.*, l.differs FROM late l JOIN ({known}) k ON l.number = k.number")
+    whose = f"kind IN ({counted}) AND number IN (SELECT number FROM late_customers)"
+    events = [f"SELECT * EXCLUDE (arm, assigned), true AS is_new FROM seen WHERE {whose}"]
+    if step.state.recent:
+        events.append(f"SELECT *, false AS is_new FROM {step.recent} WHERE {whose}")
+    con.table("late_events", " UNION ALL BY NAME ".join(events))
     found = con.one("SELECT min(differs) FROM late_customers WHERE assigned IS NOT NULL")[0]
     return int(found) if found is not None else upto

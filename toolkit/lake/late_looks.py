@@ -36,7 +36,6 @@ def recent_sums(
     found = {place: list(numbers) for place, numbers in kept.items()}
     sides = []
     if anew < before and con.one("SELECT count(*) FROM late_customers")[0]:
-        _late_events(con, running, advanced, anew)
         sides = [
             _Side("late_now", "true", "corrections", "counted", "assigned", len(running.looks)),
             _Side("late_before", "NOT is_new", "corrections_before", "late_customers", "was", before),
@@ -83,18 +82,6 @@ class _Side:
     until: int
 
 
-def _late_events(con: Engine, running: Running, advanced: Advanced, anew: int) -> None:
-    """Create `late_events` of `late_customers` in looks from `anew` on; `is_new` says that a row came since."""
-    whose = (
-        f"{_counts(running)} AND happened >= {running.end_of(anew - 1)} "
-        "AND number IN (SELECT number FROM late_customers)"
-    )
-    parts = [f"SELECT * EXCLUDE (arm, assigned), true AS is_new FROM seen WHERE {whose}"]
-    if advanced.before.recent:
-        parts.append(f"SELECT *, false AS is_new FROM {advanced.step.recent} WHERE {whose}")
-    con.table("late_events", " UNION ALL BY NAME ".join(parts))
-
-
 def _late(
     con: Engine,
     running: Running,
@@ -104,17 +91,18 @@ def _late(
     side: _Side,
 ) -> Found:
     """Return the sums of `late_customers`, of looks from `anew` on."""
+    since = running.end_of(anew - 1)
     whose = (
         f"(SELECT number, number * {len(running.experiment.arms)} + arm AS place, {side.assigned} AS assigned "
         f"FROM late_customers WHERE {side.assigned} IS NOT NULL)"
     )
     events = (
-        f"SELECT c.place, c.assigned, e.* EXCLUDE (number, is_new) FROM (SELECT * FROM late_events WHERE {side.which}) e "
-        f"JOIN {whose} c ON e.number = c.number"
+        f"SELECT c.place, c.assigned, e.* EXCLUDE (number, is_new) FROM late_events e JOIN {whose} c ON e.number = c.number "
+        f"WHERE {side.which} AND e.happened >= {since}"
     )
     corrections = (
         f"SELECT c.place, x.* EXCLUDE (number) FROM {side.corrections} x JOIN {whose} c ON x.number = c.number "
-        f"WHERE x.off IS NOT NULL AND x.known >= {running.end_of(anew - 1)}"
+        f"WHERE x.off IS NOT NULL AND x.known >= {since}"
     )
     active = _sums_of(advanced, f"{side.customers} WHERE number IN (SELECT number FROM {whose})")
     running.run_back(con, side.name, running.steps(events, corrections), anew, side.until, active)
