@@ -1997,7 +1997,11 @@ FROM (
           THEN COALESCE(CAST(`k` AS FLOAT64), 0e0)
           ELSE 0e0
         END AS `y5`
-      FROM `placed_corrections`
+      FROM (
+        SELECT
+          *
+        FROM `placed_corrections`
+      ) AS `c`
       WHERE
         `off` >= 0
     )

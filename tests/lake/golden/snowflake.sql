@@ -2068,7 +2068,11 @@ FROM (
           THEN COALESCE(CAST("k" AS DOUBLE), CAST('0e0' AS DOUBLE))
           ELSE CAST('0e0' AS DOUBLE)
         END AS "y5"
-      FROM "placed_corrections"
+      FROM (
+        SELECT
+          *
+        FROM "placed_corrections"
+      ) AS "c"
       WHERE
         "off" >= 0
     )
