@@ -115,16 +115,20 @@ def advance(
         state = State(state.fits)
     if micros_of(as_of_end) < state.upto:
         return None
+    found = None
+    con.run("SET preserve_insertion_order = false")  # rows are told apart by numbers
     try:
         step = Step(
             con, experiment, needs, ledger, table, shown, where, store, state, files, as_of_end, attributed
         )
-        return _take(step, pinned, spec, through, version, keep=keep)
+        found = _take(step, pinned, spec, through, version, keep=keep)
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
         raise
     except (OSError, ValueError, duckdb.Error):  # what was kept cannot be read
         con.run("DROP VIEW IF EXISTS corrections")  # `add_up` makes a table of it
-        return None
+    if found is None:  # then all is read, and a row that cannot be used is named by its place
+        con.run("SET preserve_insertion_order = true")
+    return found
 
 
 def _fits(
