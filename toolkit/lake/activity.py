@@ -29,6 +29,7 @@ __all__ = [
     "condition_of",
     "corrected_numbers",
     "corrections_of",
+    "counts_of",
     "currencies_of",
     "kind_of",
     "plain_numbers",
@@ -186,6 +187,12 @@ def codes_of(experiment: Experiment, told: Told) -> dict[str, int]:
     for name in told.kinds:
         codes.setdefault(name, len(codes))
     return codes
+
+
+def counts_of(experiment: Experiment, told: Told) -> str:
+    """Return the condition that an event (kind) is one that the metrics are on."""
+    codes = codes_of(experiment, told)
+    return f"kind IN ({', '.join(str(codes[name]) for name in told.wanted)})"
 
 
 def kind_of(codes: Mapping[str, int]) -> str:

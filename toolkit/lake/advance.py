@@ -1,9 +1,9 @@
 """From one measurement to the next: only events that came since are read, and what they change of what is known.
 
-Plain sums of events only ever grow, so a kept sum and that of the events since make the sum of all. Everything
-else is small, and kept as it is: events that cannot just be added up (a repeated order, a refund and its order)
-are looked at closely all over again, which makes late events, refunds and restatements exact. A new event that
-repeats one from long ago is found by its sign; only the files in which such signs stand are read again.
+Plain sums of events only ever grow, so a kept sum and that of the events since make the sum of all. Events that
+cannot just be added up (a repeated order, a refund and its order) are kept with what they change, and looked at
+again where one of them is new or of a customer assigned since, which makes late events, refunds and restatements
+exact. A new event that repeats one from long ago is found by its sign, and both are read by their rows.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from toolkit.lake.ledger import Ledger
 from toolkit.lake.marking import find_marked, number_marked, without_amount
 from toolkit.lake.sources import FileTable
 from toolkit.lake.state import STATE_UPTO, State, Store, store_of
-from toolkit.lake.step import Step, files_by_name
-from toolkit.lake.tables import Lake
+from toolkit.lake.step import Step
+from toolkit.lake.tables import Lake, files_by_name
 from toolkit.lake.unit import Needs
 
 __all__ = ["Kept", "advance", "kept_for", "remember"]

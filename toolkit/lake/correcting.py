@@ -10,9 +10,9 @@ from toolkit.lake.activity import (
     ORDER,
     UNMATCHED,
     Few,
-    codes_of,
     corrected_numbers,
     corrections_of,
+    counts_of,
     repeated_orders,
 )
 from toolkit.lake.engine import quoted
@@ -151,15 +151,14 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
     moved = "was IS NOT NULL AND assigned IS DISTINCT FROM was"
     if con.rows(f"SELECT 1 FROM kept_customers WHERE {moved} LIMIT 1"):
         return 0
-    codes = codes_of(step.experiment, told)
-    counted = ", ".join(str(codes[name]) for name in told.wanted)
+    counts = counts_of(step.experiment, told)
     columns = ", ".join(["number", "known", "kind", "off", "k", *step.values, "v_net"])
     one, other = (f"SELECT {columns} FROM {each} WHERE off >= 0" for each in ("retracted", "corrections_new"))
     differ = f"({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one})"
     con.table(
         "late",
         "SELECT number, min(differs) AS differs FROM (SELECT number, happened AS differs FROM seen "
-        f"WHERE happened >= assigned AND kind IN ({counted}) UNION ALL SELECT number, known AS differs FROM ({differ})) "
+        f"WHERE happened >= assigned AND {counts} UNION ALL SELECT number, known AS differs FROM ({differ})) "
         f"WHERE differs < {upto} GROUP BY number",
     )
     names = ", ".join(f"{each.name}, c_{each.name}" for each in step.needs.counted)
@@ -168,7 +167,7 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
         "SELECT number, arm, assigned FROM fresh_ids"
     )
     con.table("late_customers", f"SELECT k.*, l.differs FROM late l JOIN ({known}) k ON l.number = k.number")
-    whose = f"kind IN ({counted}) AND number IN (SELECT number FROM late_customers)"
+    whose = f"{counts} AND number IN (SELECT number FROM late_customers)"
     events = [f"SELECT * EXCLUDE (arm, assigned), true AS is_new FROM seen WHERE {whose}"]
     if step.state.recent:
         events.append(f"SELECT *, false AS is_new FROM {step.recent} WHERE {whose}")

@@ -6,11 +6,12 @@ kept.
 
 from __future__ import annotations
 
-from toolkit.lake.activity import MICROSECOND, codes_of, kind_of, plain_numbers, together
+from toolkit.lake.activity import MICROSECOND, codes_of, counts_of, kind_of, plain_numbers, together
 from toolkit.lake.engine import micros_of, parquet, text
 from toolkit.lake.events import Told, among
 from toolkit.lake.sources import FileTable
-from toolkit.lake.step import Step, files_by_name
+from toolkit.lake.step import Step
+from toolkit.lake.tables import files_by_name
 
 __all__ = ["count", "find_newcomers", "put_in_place", "put_together"]
 
@@ -164,12 +165,10 @@ def _grouped(step: Step, told: Told, source: str) -> str:
     since = f"happened >= {micros_of(step.ledger.first_at)}"
     matters = f"coalesce(off >= {-(step.needs.reach_back // MICROSECOND)}, false) OR {since}"
     plain = ", ".join(plain_numbers(step.experiment, step.needs, told))
-    codes = codes_of(step.experiment, told)
-    counted = ", ".join(str(codes[name]) for name in told.wanted)
     return (
         "SELECT number, any_value(arm) AS arm, any_value(assigned) AS assigned, "
         f"min(CASE WHEN {since} THEN happened END) AS first, bool_or({matters}) AS here, {plain} "
-        f"FROM (SELECT *, happened - assigned AS off FROM ({source}) e WHERE kind IN ({counted})) GROUP BY number"
+        f"FROM (SELECT *, happened - assigned AS off FROM ({source}) e WHERE {counts_of(step.experiment, told)}) GROUP BY number"
     )
 
 

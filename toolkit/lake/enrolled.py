@@ -14,6 +14,7 @@ from toolkit.design.experiment import Experiment
 from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.signs import Numbers, Signs
+from toolkit.lake.tables import files_by_name
 
 __all__ = ["Enrolled", "Enrolment", "enrolled_anew", "enrolled_since"]
 
@@ -60,7 +61,7 @@ def enrolled_since(
 
     `written` gives the query (id, arm, assigned) of some files.
     """
-    files = {path.rpartition("/")[2]: path for path in paths}
+    files = files_by_name(paths)
     if enrolled.fits != _fits(con, experiment) or not files.keys() >= set(enrolled.files):
         return None
     fresh = [path for name, path in files.items() if name not in enrolled.files]
@@ -93,9 +94,8 @@ def enrolled_anew(con: Engine, experiment: Experiment, ledger: Ledger) -> Enrolm
     if con.rows("SELECT 1 FROM written WHERE assigned IS NULL LIMIT 1"):
         return None
     first, last = micros_of(ledger.first_at), micros_of(ledger.last_at)
-    names = [path.rpartition("/")[2] for path in ledger.files]
     counts = [ledger.customers[arm] for arm in experiment.arms]
-    enrolled = Enrolled(_fits(con, experiment), names, counts, first, last)
+    enrolled = Enrolled(_fits(con, experiment), list(files_by_name(ledger.files)), counts, first, last)
     return Enrolment(enrolled, _of_ids(_signs(con, "written")))
 
 

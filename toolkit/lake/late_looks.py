@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toolkit.lake.activity import codes_of, together
+from toolkit.lake.activity import counts_of, together
 from toolkit.lake.engine import Engine
 from toolkit.lake.running import Running
 
@@ -60,7 +60,7 @@ def _new_looks(
     arms, since = len(running.experiment.arms), running.end_of(before - 1)
     events = (
         f"SELECT * EXCLUDE (number, arm), number * {arms} + arm AS place FROM seen "
-        f"WHERE assigned IS NOT NULL AND {_counts(running)} AND happened >= {since}"
+        f"WHERE assigned IS NOT NULL AND {counts_of(running.experiment, running.told)} AND happened >= {since}"
     )
     corrections = f"SELECT *, number * {arms} + arm AS place FROM corrections_new WHERE off IS NOT NULL AND known >= {since}"
     active = "SELECT * FROM active"
@@ -107,12 +107,6 @@ def _late(
     active = _sums_of(advanced, f"{side.customers} WHERE number IN (SELECT number FROM {whose})")
     running.run_back(con, side.name, running.steps(events, corrections), anew, side.until, active)
     return of_running(con, side.name)
-
-
-def _counts(running: Running) -> str:
-    """Return the condition that an event is one that the metrics count."""
-    codes = codes_of(running.experiment, running.told)
-    return f"kind IN ({', '.join(str(codes[name]) for name in running.told.wanted)})"
 
 
 def _sums_of(advanced: Advanced, relation: str) -> str:

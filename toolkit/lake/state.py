@@ -181,7 +181,7 @@ class Store:
                 runs=True,
             )
         parts = {"signs": fresh.signs, "places": fresh.places, "leads": fresh.with_leads().leads}
-        return [*signs[: len(signs) - taken], self._save(parts, uuid.uuid4().hex)]
+        return [*signs[: len(signs) - taken], self._save(parts)]
 
     def hours(self, state: State) -> Hours | None:
         """Return the orders by the hour that are kept, if any are."""
@@ -190,15 +190,15 @@ class Store:
         arrivals, every, own = (np.load(self.path(name)) for name in state.hours)
         return Hours(arrivals, every, own)
 
-    def with_hours(self, hours: Hours | None) -> list[str]:
+    def with_hours(self, hours: Hours) -> list[str]:
         """Write orders by the hour as new files and return their names."""
-        if hours is None or hours.arrivals is None:
+        if hours.arrivals is None:
             return []
-        mark = uuid.uuid4().hex
-        return self._save({"arrivals": hours.arrivals, "every": hours.every, "own": hours.own}, mark)
+        return self._save({"arrivals": hours.arrivals, "every": hours.every, "own": hours.own})
 
-    def _save(self, parts: Mapping[str, Any], mark: str) -> list[str]:
+    def _save(self, parts: Mapping[str, Any]) -> list[str]:
         """Write arrays as new files and return their names."""
+        mark = uuid.uuid4().hex
         names = [f"{what}-{mark}.npy" for what in parts]
         for name, part in zip(names, parts.values(), strict=True):
             np.save(self.path(name), part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,12 +16,7 @@ from toolkit.lake.sources import FileTable
 from toolkit.lake.state import State, Store
 from toolkit.lake.unit import Needs
 
-__all__ = ["Step", "files_by_name"]
-
-
-def files_by_name(paths: Iterable[str]) -> dict[str, str]:
-    """Return name → path of a table's files: a name stays, wherever the lake is moved to."""
-    return {path.rpartition("/")[2]: path for path in paths}
+__all__ = ["Step"]
 
 
 @dataclass(frozen=True, slots=True)

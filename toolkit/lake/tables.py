@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-__all__ = ["TABLES", "Lake", "schema_of"]
+__all__ = ["TABLES", "Lake", "files_by_name", "schema_of"]
 
 TABLES: Mapping[str, Mapping[str, str]] = {
     "assignments": {
@@ -328,6 +328,11 @@ class Lake:
             return None
         except (DeltaError, OSError) as refused:
             raise StorageError(f"{uri}: cannot be read: {refused}") from None
+
+
+def files_by_name(paths: Iterable[str]) -> dict[str, str]:
+    """Return name → path of a table's files: a name stays, wherever the lake is moved to."""
+    return {path.rpartition("/")[2]: path for path in paths}
 
 
 def _query(con: Engine, files: list[str], shown: Mapping[str, str], equal: Mapping[str, str]) -> str:

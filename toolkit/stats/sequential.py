@@ -186,9 +186,8 @@ def planned_p_value(
     share, (known, ends) = min(fractions[-1], 1.0), solved[0]
     alone = min(-ndtri(max(spent(share, USUAL), ndtr(-FARTHEST))), FARTHEST)
     at = math.log(4 * ndtr(math.sqrt(share) * ndtri(ndtr(-far * alone / ends[-1]) / 2)))
-    points = [(known, ends[-1] ** 2 - far**2)]
     if lowest < known:
-        low, high = (known, high) if points[0][1] > 0 else (low, known)
+        low, high = (known, high) if ends[-1] ** 2 - far**2 > 0 else (low, known)
     at = at if low < at < high else _nearest_end(at, low, high, lowest, highest)
     for _ in range(60):
         found = excess(at)
@@ -197,8 +196,7 @@ def planned_p_value(
         if abs(found) < 1e-8 or (found < 0 and at == lowest) or high - low < 1e-10:
             break
         low, high = (max(low, at), high) if found > 0 else (low, min(high, at))
-        points.append((at, found))
-        step, left = _root(points[-3:])
+        step, left = _root([(x, zs[-1] ** 2 - far**2) for x, zs in solved[-3:]])
         if low < step < high and left < 1e-8:
             return math.exp(step)
         at = step if low < step < high else _nearest_end(step, low, high, lowest, highest)
