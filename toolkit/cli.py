@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
@@ -148,6 +150,9 @@ def design(
 @app.command()
 def assign(spec: SpecPath) -> None:
     """Assign new customers of the cohort to arms; who is assigned stays so."""
+    from toolkit.steps.ahead import open_ahead
+
+    open_ahead()
     from toolkit.show.assigned import assigned_text
     from toolkit.steps.assign import assign as run
 
@@ -250,6 +255,9 @@ def pull(spec: SpecPath) -> None:
 @app.command()
 def measure(spec: SpecPath, as_of: AsOf = None, as_json: Json = None) -> None:
     """Measure what the experiment caused. Exit status 1 where a check forbids a verdict."""
+    from toolkit.steps.ahead import open_ahead
+
+    open_ahead()
     from toolkit.readout.record import record_of
     from toolkit.steps.measure import measure as run
 
@@ -374,6 +382,8 @@ def sandbox(
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake ends in one clear message and an exit status, not a traceback."""
+    gc.set_threshold(100_000, 50, 100)  # loading modules makes many objects and no garbage
+    atexit.register(gc.freeze)  # what is left goes with the process: to look for what may go takes 60 ms
     try:
         app(standalone_mode=True)
     except ToolkitError as wrong:

@@ -134,19 +134,24 @@ def test_each_row_says_when_and_how_it_was_drawn(many):
     ]
 
 
-def test_the_log_tells_of_a_file_what_is_in_it(many):
+def test_the_log_tells_of_each_file_what_is_in_it(many):
     folder, ids, _, _ = many
     table = DeltaTable(folder / "lake" / "assignments")
-    assert table.version() == 0
-    (told,) = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-    assert told["num_records"] == MANY
-    assert told["partition.experiment"] == "at-scale"
-    assert told["null_count.layer"] == MANY
-    assert {told[f"null_count.{name}"] for name in ("id", "arm", "assigned_at", "prefix", "shares")} == {0}
+    assert table.version() == 0, "however many files there are, they are there together"
+    files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
     to_the_millisecond = AT.replace(microsecond=123_000)
-    assert told["min.assigned_at"] == told["max.assigned_at"] == to_the_millisecond
-    assert told["min.id"] == min(ids, key=str.encode)
-    assert told["size_bytes"] == Path(table.file_uris()[0]).stat().st_size
+    for told in files:
+        path = folder / "lake" / "assignments" / told["path"]
+        rows = pq.read_table(path, partitioning=None)
+        assert told["num_records"] == told["null_count.layer"] == len(rows) > 0
+        assert told["partition.experiment"] == "at-scale"
+        assert {told[f"null_count.{name}"] for name in ("id", "arm", "assigned_at", "prefix", "shares")} == {
+            0
+        }
+        assert told["min.assigned_at"] == told["max.assigned_at"] == to_the_millisecond
+        assert told["min.id"] == min(rows["id"].to_pylist(), key=str.encode)
+        assert told["size_bytes"] == path.stat().st_size
+    assert sum(told["num_records"] for told in files) == MANY == len(ids)
 
 
 def test_later_runs_append_newcomers_only_and_leave_what_is_written_as_it_is(tmp_path):

@@ -12,7 +12,7 @@ from toolkit.errors import DataError, SpecError
 from toolkit.lake.engine import Engine, connect, parquet, quoted, text
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.sync_tables import Sync, identity_of, open_sync, sync_files
-from toolkit.lake.tables import TABLES, Lake
+from toolkit.lake.tables import TABLES, Lake, nothing
 
 __all__ = ["ENTERED", "attributes_of", "attributes_wanted", "customers_with", "qualify"]
 
@@ -132,7 +132,11 @@ def _from_warehouse(con: Engine, lake: Lake, experiment: Experiment, spec: str) 
     for name in TABLES:
         files = lake.files(name)
         if files:
-            con.view(name, f"SELECT * FROM {parquet(files)}")
+            there = con.columns(parquet(files))
+            absent = [
+                f"{nothing(name, each)} AS {quoted(each)}" for each in TABLES[name] if each not in there
+            ]
+            con.view(name, f"SELECT {', '.join(['*', *absent])} FROM {parquet(files)}")
     con.run(f"SET file_search_path = {text(str(path.parent.resolve()))}")
     try:
         con.table("from_sql", query)

@@ -6,11 +6,10 @@ Instants are UTC; where they are compared they are whole microseconds since 1970
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
-from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +27,7 @@ __all__ = [
     "instant_of",
     "micros",
     "micros_of",
+    "open_ahead",
     "parquet",
     "quoted",
     "text",
@@ -62,7 +62,8 @@ class Engine:
     """What is raised where a statement is refused."""
 
     def __init__(self) -> None:
-        self.con = _in_utc(duckdb.connect(":memory:"))
+        begun = _AHEAD.pop() if _AHEAD else None
+        self.con = _in_utc(begun.result() if begun else _opened())
         self.opened: dict[str, Any] = {}
         self.shared = False
 
@@ -186,7 +187,9 @@ class Engine:
             )
             found = self.one(f"SELECT (SELECT count(*) FROM {name}), count(sign) FROM ({keys})")
             return int(found[0]), int(found[1])
-        signs = self._numbers(f"SELECT sign FROM ({keys}) WHERE sign IS NOT NULL", at_most=at_most)
+        signs = self._numbers(keys, at_most=at_most)
+        if signs is None:
+            signs = self._numbers(f"SELECT sign FROM ({keys}) WHERE sign IS NOT NULL", at_most=at_most)
         repeats, count = _repeats(signs), len(signs)
         del signs
         self.numbers(name, repeats)
@@ -202,24 +205,37 @@ class Engine:
         self.con.unregister("numbers_given")
 
     def _numbers(self, query: str, *, at_most: int) -> Any:
-        """Return the one column of a query, of at most `at_most` rows, as an array of UBIGINT.
+        """Return the one column of a query, of at most `at_most` rows, as an array of UBIGINT; None where a row is NULL.
 
         Copied as it comes: what the engine held it in, it has again for what comes next.
         """
+        self.run("SET streaming_buffer_size = '64MB'")
+        rows = self.con.sql(query).__arrow_c_stream__()  # while the engine works, Python has time
+        import numpy as np
         from arro3.core import RecordBatchReader
 
-        loading = Thread(target=import_module, args=("numpy",))  # while the engine works, Python has time
-        loading.start()
-        self.run("SET streaming_buffer_size = '64MB'")
-        batches = RecordBatchReader.from_arrow(self.con.sql(query))
-        loading.join()
-        import numpy as np
-
+        batches = RecordBatchReader.from_arrow_pycapsule(rows)
         numbers, at = np.empty(at_most, dtype=np.uint64), 0
         for batch in batches:
+            if batch.column(0).null_count:  # to leave them out costs as much as a hash of each: few have any
+                return None
             numbers[at : at + batch.num_rows] = np.asarray(batch.column(0))
             at += batch.num_rows
         return numbers[:at]
+
+
+def open_ahead() -> None:
+    """Begin to open DuckDB, while its caller loads what else it needs; the next engine that is asked for takes it."""
+    pool = ThreadPoolExecutor(1)
+    _AHEAD.append(pool.submit(_opened))
+    pool.shutdown(wait=False)
+
+
+def _opened() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(":memory:")
+
+
+_AHEAD: list[Future[duckdb.DuckDBPyConnection]] = []
 
 
 def connect(address: str = "duckdb") -> Engine:
@@ -294,8 +310,6 @@ def _repeats(signs: Any) -> Any:
     In two halves, one of the lower values and one of the higher, each in a thread of its own: numpy lets go of
     the interpreter.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     import numpy as np
 
     if len(signs) < 2:

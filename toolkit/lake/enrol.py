@@ -224,17 +224,16 @@ def enrol(
         f"{_drawn_with(at, experiment.prefix, arms, layer)} "
         f"FROM (SELECT id, {_digits(experiment.prefix)} AS place FROM fresh WHERE NOT held)"
     )
-    assigned = append_query(con, lake, "assignments", drawn, experiment=experiment.key)
+    assigned = append_query(con, lake, "assignments", drawn, experiment=experiment.key, arms=list(arms))
     return Enrolment({arm: assigned.get(arm, 0) for arm in arms}, known, universal, elsewhere)
 
 
 def _drawn_with(at: datetime, prefix: str, shares: Mapping[str, float], layer: str | None) -> str:
-    """Return the ledger's columns that say when and how arms were drawn, the same for all rows."""
+    """Return the ledger's columns that say when and how arms were drawn, the same for all rows; without a layer none."""
     written = _written(shares)
     return (
         f"{instant(at)} AS assigned_at, {_one_of(prefix, [prefix])} AS prefix, "
-        f"{_one_of(written, [written])} AS shares, "
-        f"{_one_of(layer, [layer]) if layer else 'CAST(NULL AS VARCHAR)'} AS layer"
+        f"{_one_of(written, [written])} AS shares{f', {_one_of(layer, [layer])} AS layer' if layer else ''}"
     )
 
 

@@ -103,7 +103,7 @@ def open_ledger(
             f"{stored.where if stored else ''}: some customers of {experiment.key} are in arms that {spec} does not have; "
             f"its arms are {', '.join(experiment.arms)}"
         )
-    signed = f"SELECT CASE WHEN id <> '' THEN {con.sign('id')} END AS sign FROM written"
+    signed = f"SELECT {con.sign('id')} AS sign FROM written WHERE id <> ''"
     repeats, with_id = con.repeated("written_repeats", signed, at_most=rows)
     if table and with_id < rows:
         identifier = table.id(email=experiment.identity.key == "email")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-__all__ = ["TABLES", "Lake", "files_by_name", "schema_of"]
+__all__ = ["TABLES", "Lake", "files_by_name", "nothing", "schema_of"]
 
 TABLES: Mapping[str, Mapping[str, str]] = {
     "assignments": {
@@ -144,6 +144,21 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 """Columns of each table and what they hold. Instants are UTC; money is decimal until it is summed."""
 
 
+TYPES = {
+    "text": "VARCHAR",
+    "instant": "TIMESTAMPTZ",
+    "money": "DECIMAL(18, 4)",
+    "whole": "BIGINT",
+    "truth": "BOOLEAN",
+    "date": "DATE",
+}
+
+
+def nothing(table: str, column: str) -> str:
+    """Return the expression of a column that files of `table` leave out: it is NULL in all their rows."""
+    return f"CAST(NULL AS {TYPES[TABLES[table][column]]})"
+
+
 def schema_of(table: str) -> pa.Schema:
     """Return the Arrow schema of `table`."""
     import pyarrow as pa
@@ -233,7 +248,9 @@ class Lake:
         if not files:
             return schema_of(table).empty_table().select(names)
         with connect() as con:
-            return con.stream(_query(con, files, {name: quoted(name) for name in names}, equal)).read_all()
+            return con.stream(
+                _query(con, table, files, {name: quoted(name) for name in names}, equal)
+            ).read_all()
 
     def records(
         self, table: str, columns: list[str] | None = None, *, con: Engine | None = None, **equal: str
@@ -249,7 +266,7 @@ class Lake:
             return []
         shown = {name: micros(quoted(name)) if kinds[name] == "instant" else quoted(name) for name in names}
         with nullcontext(con) if con and con.dialect == "duckdb" else connect() as reader:
-            rows = reader.rows(_query(reader, files, shown, equal))
+            rows = reader.rows(_query(reader, table, files, shown, equal))
         return [
             {
                 name: at_micros(each) if kinds[name] == "instant" else each
@@ -335,14 +352,16 @@ def files_by_name(paths: Iterable[str]) -> dict[str, str]:
     return {path.rpartition("/")[2]: path for path in paths}
 
 
-def _query(con: Engine, files: list[str], shown: Mapping[str, str], equal: Mapping[str, str]) -> str:
+def _query(
+    con: Engine, table: str, files: list[str], shown: Mapping[str, str], equal: Mapping[str, str]
+) -> str:
     """Return the query of the rows of `files` whose columns equal the texts given.
 
     `shown` is column → its expression; a column that the files do not have is NULL.
     """
     there = con.columns(parquet(files))
     columns = ", ".join(
-        f"{each if name in there else 'NULL'} AS {quoted(name)}" for name, each in shown.items()
+        f"{each if name in there else nothing(table, name)} AS {quoted(name)}" for name, each in shown.items()
     )
     wanted = " AND ".join(f"{quoted(name)} = {text(value)}" for name, value in equal.items()) or "true"
     return f"SELECT {columns} FROM {parquet(files)} WHERE {wanted}"

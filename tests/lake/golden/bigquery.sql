@@ -35,10 +35,12 @@ SELECT
   `sign`
 FROM (
   SELECT
-    CASE WHEN `id` <> '' THEN (
+    (
       '1' || `id`
-    ) END AS `sign`
+    ) AS `sign`
   FROM `written`
+  WHERE
+    `id` <> ''
 )
 WHERE
   NOT `sign` IS NULL
@@ -51,10 +53,12 @@ SELECT
   COUNT(`sign`)
 FROM (
   SELECT
-    CASE WHEN `id` <> '' THEN (
+    (
       '1' || `id`
-    ) END AS `sign`
+    ) AS `sign`
   FROM `written`
+  WHERE
+    `id` <> ''
 );
 
 SELECT
@@ -2117,10 +2121,12 @@ SELECT
   `sign`
 FROM (
   SELECT
-    CASE WHEN `id` <> '' THEN (
+    (
       '1' || `id`
-    ) END AS `sign`
+    ) AS `sign`
   FROM `written`
+  WHERE
+    `id` <> ''
 )
 WHERE
   NOT `sign` IS NULL
@@ -2133,10 +2139,12 @@ SELECT
   COUNT(`sign`)
 FROM (
   SELECT
-    CASE WHEN `id` <> '' THEN (
+    (
       '1' || `id`
-    ) END AS `sign`
+    ) AS `sign`
   FROM `written`
+  WHERE
+    `id` <> ''
 );
 
 SELECT

@@ -35,10 +35,12 @@ SELECT
   "sign"
 FROM (
   SELECT
-    CASE WHEN "id" <> '' THEN (
+    (
       '1' || "id"
-    ) END AS "sign"
+    ) AS "sign"
   FROM "written"
+  WHERE
+    "id" <> ''
 )
 WHERE
   NOT "sign" IS NULL
@@ -51,10 +53,12 @@ SELECT
   COUNT("sign")
 FROM (
   SELECT
-    CASE WHEN "id" <> '' THEN (
+    (
       '1' || "id"
-    ) END AS "sign"
+    ) AS "sign"
   FROM "written"
+  WHERE
+    "id" <> ''
 );
 
 SELECT
@@ -2212,10 +2216,12 @@ SELECT
   "sign"
 FROM (
   SELECT
-    CASE WHEN "id" <> '' THEN (
+    (
       '1' || "id"
-    ) END AS "sign"
+    ) AS "sign"
   FROM "written"
+  WHERE
+    "id" <> ''
 )
 WHERE
   NOT "sign" IS NULL
@@ -2228,10 +2234,12 @@ SELECT
   COUNT("sign")
 FROM (
   SELECT
-    CASE WHEN "id" <> '' THEN (
+    (
       '1' || "id"
-    ) END AS "sign"
+    ) AS "sign"
   FROM "written"
+  WHERE
+    "id" <> ''
 );
 
 SELECT
