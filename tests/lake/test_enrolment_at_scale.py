@@ -154,6 +154,21 @@ def test_the_log_tells_of_each_file_what_is_in_it(many):
     assert sum(told["num_records"] for told in files) == MANY == len(ids)
 
 
+def test_a_cohorts_query_sees_columns_that_the_files_leave_out(tmp_path):
+    write_people(tmp_path, ids_of(100))
+    run(tmp_path, write_spec(tmp_path))
+    (tmp_path / "again.sql").write_text("SELECT id FROM assignments WHERE layer IS NULL AND arm = 'holdout'")
+    spec = write_spec(tmp_path, "again")
+    other = Path(spec.path)
+    other.write_text(
+        other.read_text().replace("source: files, entry", "source: warehouse, sql: again.sql, entry")
+    )
+    run(tmp_path, Spec.read(other))
+    lake = Lake(str(tmp_path / "lake"))
+    held = {each for each, arm in arms_in(lake).items() if arm == "holdout"}
+    assert arms_in(lake, "again").keys() == held
+
+
 def test_later_runs_append_newcomers_only_and_leave_what_is_written_as_it_is(tmp_path):
     ids, later = ids_of(250_000), AT + timedelta(days=7)
     write_people(tmp_path, ids[:200_000])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from toolkit.lake.activity import ORDER, Few, codes_of, kind_of, sign_of
+from toolkit.lake.activity import ORDER, REFUND, Few, codes_of, kind_of, sign_of
 from toolkit.lake.engine import text
 from toolkit.lake.events import Told, among
 from toolkit.lake.signs import Numbers, Places, Signs
@@ -19,47 +19,62 @@ ROWS = 2**32 - 1
 
 
 def find_marked(step: Step, told: Told, places: Sequence[str]) -> Signs:
-    """Create `marked_found`: new events that cannot just be added up, and kept ones that they repeat; return new signs."""
+    """Create `marked_found`: new events that cannot just be added up, and kept ones that they repeat; return new signs.
+
+    `places` are the files by their numbers in what is kept. Refunds among kept ones are still there: `fresh_rows`
+    has the places of new rows, as `marked_found` calls them.
+    """
     con, store, state = step.con, step.store, step.state
     if step.experiment.events is None:
         raise AssertionError
-    refund = step.experiment.events.refund.name
+    refund = among([step.experiment.events.refund.name]) if told.refunds else "false"
     sign, kind = sign_of(con, step.experiment, told), kind_of(codes_of(step.experiment, told))
-    con.run("CREATE OR REPLACE TABLE places (of_file VARCHAR, number UINTEGER)")
+    con.run("CREATE OR REPLACE TABLE places (of_file VARCHAR, number UBIGINT)")
     rows = ", ".join(f"({text(step.files[name])}, {at})" for at, name in enumerate(places))
     con.run(f"INSERT INTO places VALUES {rows}")
     found = con.con.execute(
-        f"SELECT {sign} AS sign, {_place('p.number', 't.row')} AS place FROM told_new t JOIN places p ON t.of_file = p.of_file "
-        f"WHERE {among(told.kinds)} AND {told.span} AND ({sign}) IS NOT NULL"
+        f"SELECT coalesce(sign, 0) AS sign, sign IS NOT NULL AS signed, p.number * {ROWS + 1} + row::UBIGINT AS place, refund "
+        f"FROM (SELECT {sign} AS sign, {refund} AS refund, of_file, row FROM told_new WHERE {among(told.kinds)} AND {told.span}) t "
+        "JOIN places p ON t.of_file = p.of_file WHERE sign IS NOT NULL OR refund"
     ).fetchnumpy()
-    fresh = Signs.sorted_from(np.asarray(found["sign"], np.uint64), np.asarray(found["place"], np.uint64))
+    signed, here = np.asarray(found["signed"], bool), np.asarray(found["place"], np.uint64)
+    fresh = Signs.sorted_from(np.asarray(found["sign"], np.uint64)[signed], here[signed])
     starts = np.flatnonzero(np.r_[True, fresh.signs[1:] != fresh.signs[:-1]][: len(fresh.signs)])
     unique, counts = fresh.signs[starts], np.diff(np.r_[starts, len(fresh.signs)])
     repeated, single = counts > 1, []
     for run in store.runs(state.signs):
-        here, at = run.found(unique)
-        repeated |= here
-        single.append((unique[here], at))
-    wanted = [fresh.places[np.repeat(repeated, counts)], _not_marked(step, told, single)]
-    con.numbers("wanted_rows", np.concatenate(wanted))
-    names = sorted({places[int(at)] for at in np.unique(np.concatenate(wanted) >> np.uint64(32))})
+        met, at = run.found(unique)
+        repeated |= met
+        single.append((unique[met], at))
+    own = np.union1d(fresh.places[np.repeat(repeated, counts)], here[np.asarray(found["refund"], bool)])
+    wanted = np.concatenate([own, _not_marked(step, told, single)])
+    files = np.unique(wanted >> np.uint64(32))
+    con.numbers("fresh_rows", _renumbered(own, files))
+    con.numbers("wanted_rows", _renumbered(wanted, files))
     shown = ", ".join(
         [f"{sign} AS sign", "id", f"{kind} AS kind", "happened", "event_id", "order_id", *step.values]
     )
-    others = [name for name in told.kinds if name != refund] if told.refunds else told.kinds
-    step.see("told_wanted", f"{step.among(names)} AND row IN (SELECT sign & {ROWS} FROM wanted_rows)")
-    ways = [
-        f"SELECT {shown} FROM told_wanted t JOIN places p ON t.of_file = p.of_file "
-        f"WHERE {among(others)} AND {told.span} AND {_place('p.number', 't.row')} IN (SELECT sign FROM wanted_rows)"
-    ]
-    if told.refunds:
-        ways.append(f"SELECT {shown} FROM told_new WHERE {among([refund])} AND {told.span}")
-    con.table("marked_found", " UNION ALL ".join(ways))
+    # what is asked of an event was asked of it when it got a sign; a row's number alone tells nearly all others apart
+    con.table(
+        "marked_found",
+        f"SELECT {shown}, place FROM {step.rows_of([places[int(at)] for at in files])} WHERE row IN (SELECT CAST(sign & {ROWS} AS BIGINT) FROM "
+        "wanted_rows) AND place IN (SELECT sign FROM wanted_rows)",
+    )
     return fresh
 
 
+def _renumbered(places: Places, files: Places) -> Places:
+    """Return places with files called by where they stand among `files`, which are sorted."""
+    return np.searchsorted(files, places >> np.uint64(32)).astype(np.uint64) << np.uint64(32) | (
+        places & np.uint64(ROWS)
+    )
+
+
 def number_marked(step: Step) -> None:
-    """Create `marked_new` of `marked_found`, with the numbers of ids, and a sign of the event where an id alone tells it."""
+    """Create `marked_new` of `marked_found` without kept refunds, with the numbers of ids.
+
+    It has a sign of the event, too, where an id alone tells it.
+    """
     con = step.con
     # events of one id are one event, even where they name several orders
     by_event = (
@@ -67,8 +82,9 @@ def number_marked(step: Step) -> None:
     )
     con.table(
         "marked_new",
-        f"SELECT m.*, i.number, CASE WHEN {by_event} THEN {con.sign('event_id')} END AS event_sign "
-        "FROM marked_found m LEFT JOIN all_ids i ON m.id = i.id",
+        f"SELECT m.* EXCLUDE (place), i.number, CASE WHEN {by_event} THEN {con.sign('event_id')} END AS event_sign "
+        f"FROM (SELECT * FROM marked_found WHERE kind <> {REFUND} OR place IN (SELECT sign FROM fresh_rows)) m "
+        "LEFT JOIN all_ids i ON m.id = i.id",
     )
 
 
@@ -90,11 +106,6 @@ def _not_marked(step: Step, told: Told, found: Sequence[tuple[Numbers, Places]])
     )
     marked = np.asarray(rows.fetchnumpy()["sign"], dtype=np.uint64)
     return places[~np.isin(signs, marked)]
-
-
-def _place(number: str, row: str) -> str:
-    """Return the expression of where an event stands: the number of its file, and of its row there."""
-    return f"({number}::UBIGINT * {ROWS + 1} + {row}::UBIGINT)"
 
 
 def without_amount(step: Step, told: Told, order: str, few: Few, *, more: bool) -> int:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.engine import Engine, quoted, texts
+from toolkit.lake.engine import Engine, parquet, quoted, texts
 from toolkit.lake.events import besides, span_of
 from toolkit.lake.hours import arrival_of
 from toolkit.lake.ledger import Ledger
@@ -81,6 +81,20 @@ class Step:
             name,
             f"SELECT * FROM (SELECT {', '.join([*self.shown, 'of_file', *self._own_columns()])} FROM {self._filed()}) "
             f"WHERE ({condition}){besides(self.where)}",
+        )
+
+    def rows_of(self, names: Sequence[str]) -> str:
+        """Return what stands after FROM for all rows of some files, whether or not they count; others are not opened.
+
+        A row's `place` is where its file stands among `names` × 2³² + its number there. Other files are named for
+        the columns they may have.
+        """
+        others = [name for name in self.files if name not in set(names)]
+        sql = parquet([self.files[name] for name in [*names, *others]])
+        place = f"CAST(file_index AS UBIGINT) * {2**32} + CAST(file_row_number AS UBIGINT) AS place"
+        return (
+            f"(SELECT {', '.join([*self.shown, 'file_row_number AS row', place])} FROM {sql.removesuffix(')')}, "
+            f"filename = 'of_file', file_row_number = true) WHERE {self.among(names)})"
         )
 
     def _own_columns(self) -> list[str]:
