@@ -62,6 +62,8 @@ CLOSEST = math.sqrt(0.998)
 """Successive looks count as correlated no more than this: smaller is the safe side, and spares a finer grid."""
 FAINTEST = 1e-6
 """A smaller correlation of successive looks is what rounding leaves of none: nothing is known, which is the safe side."""
+LAST_STEP = 3e-6
+"""So near (in the logarithm of a probability) one step of Newton's leads to within its square, 1e-11."""
 LOWEST, PANEL, NODES = -6.0, 6.0, 16
 """The grid: from where, panels of how many standard deviations of the step, Gauss-Legendre nodes in each."""
 
@@ -141,8 +143,11 @@ def _boundaries(
         ahead = math.sqrt(fractions[look - 1] / fraction) if look else 1.0
         if near and look:
             ahead = near[look] / near[look - 1]
-        z = FARTHEST if due <= ndtr(-FARTHEST) else _reach(before, due, near=z * ahead)
-        done += ndtr(-z) if before is None else before.beyond(z)[0]
+        if due <= ndtr(-FARTHEST):
+            z, crossed = FARTHEST, ndtr(-FARTHEST) if before is None else before.beyond(FARTHEST)[0]
+        else:
+            z, crossed = _reach(before, due, near=z * ahead)
+        done += crossed
         found.append(Boundary(z, _nominal(z), done))
         following = steps[look + 1]
         untouched = before is None and z == FARTHEST  # nobody can have crossed: the next is as a first
@@ -394,23 +399,30 @@ class _Path:
         return float(self.above[last] + near @ shares), float(near @ _normal(off)) / sd
 
 
-def _reach(before: _Path | None, due: float, *, near: float) -> float:
-    """Return the z that is crossed for the first time with probability `due`: Newton on its logarithm, held in.
+def _reach(before: _Path | None, due: float, *, near: float) -> tuple[float, float]:
+    """Return the z that is crossed for the first time with probability `due`, and with which it is.
 
-    `near` is where to begin: boundaries of this type fall about as one over the root of the fraction.
+    Newton on its logarithm, held in. `near` is where to begin: boundaries of this type fall about as one over the root
+    of the fraction.
     """
     low, high = LOWEST, min(-ndtri(due), FARTHEST)
     if before is None:
-        return high
+        return high, ndtr(-high)
     z = min(near, high)
     for _ in range(100):
         over, slope = before.beyond(z)
+        off = math.log(over / due) if over > 0 else math.inf
         low, high = (z, high) if over > due else (low, z)
-        if abs(over - due) <= 1e-11 * due or high - low < 1e-11:
+        if abs(off) <= 1e-11 or high - low < 1e-11:
             break
-        step = z + math.log(over / due) * over / slope if over > 0 and slope > 0 else low
-        z = step if low < step < high else (low + high) / 2
-    return z
+        step = z + off * over / slope if over > 0 and slope > 0 else low
+        if not low < step < high:
+            z = (low + high) / 2
+        elif abs(off) < LAST_STEP:
+            return step, due
+        else:
+            z = step
+    return z, over
 
 
 def _normal(at: Vector) -> Vector:
