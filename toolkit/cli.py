@@ -382,7 +382,7 @@ def sandbox(
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake ends in one clear message and an exit status, not a traceback."""
-    gc.set_threshold(100_000, 50, 100)  # loading modules makes many objects and no garbage
+    gc.set_threshold(100_000, 10, 10)  # loading modules makes many objects and no garbage
     atexit.register(gc.freeze)  # what is left goes with the process: to look for what may go takes 60 ms
     try:
         app(standalone_mode=True)
