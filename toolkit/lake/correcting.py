@@ -17,6 +17,8 @@ from toolkit.lake.activity import (
 )
 from toolkit.lake.engine import quoted
 from toolkit.lake.events import Told
+from toolkit.lake.hours import HOUR
+from toolkit.lake.running import WEEK
 from toolkit.lake.step import Step
 
 __all__ = ["changed_since", "correct"]
@@ -140,7 +142,7 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
 
     Creates `late_customers(number, arm, assigned, was, y…, c_y…, differs)`: of whom something differs before the kept
     state's end, and since when; `was` is the assignment that was known then, and y… what was kept. `late_events` are
-    these customers' (number, kind, happened, v_…, is_new), as far back as they are kept by number.
+    these customers' (number, kind, happened, v_…, is_new), as far back as looks may differ and they are kept by number.
 
     What is known of the time before an instant depends on nothing that happened later: of orders with one id
     the earliest counts, and a refund counts from when both it and its order had happened. `anew` as `correct`
@@ -168,10 +170,13 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
         "SELECT number, arm, assigned FROM fresh_ids"
     )
     con.table("late_customers", f"SELECT k.*, l.differs FROM late l JOIN ({known}) k ON l.number = k.number")
-    whose = f"{counts} AND number IN (SELECT number FROM late_customers)"
-    events = [f"SELECT * EXCLUDE (arm, assigned), true AS is_new FROM seen WHERE {whose}"]
-    if step.state.recent:
-        events.append(f"SELECT *, false AS is_new FROM {step.recent} WHERE {whose}")
-    con.table("late_events", " UNION ALL BY NAME ".join(events))
     found = con.one("SELECT min(differs) FROM late_customers WHERE assigned IS NOT NULL")[0]
-    return int(found) if found is not None else upto
+    since = int(found) if found is not None else upto
+    begins = since - WEEK - HOUR  # the look in which that lies begins later, even where a clock was set back
+    whose = f"{counts} AND number IN (SELECT number FROM late_customers) AND happened >= {begins}"
+    events = [f"SELECT * EXCLUDE (arm, assigned), true AS is_new FROM seen WHERE {whose}"]
+    recent = [name for name, latest in step.state.recent.items() if latest >= begins]
+    if recent:
+        events.append(f"SELECT *, false AS is_new FROM {step.store.read_files(recent)} WHERE {whose}")
+    con.table("late_events", " UNION ALL BY NAME ".join(events))
+    return since

@@ -12,7 +12,7 @@ from toolkit.lake.engine import Engine, micros_of, quoted
 from toolkit.lake.events import Told, nets_refunds
 from toolkit.lake.unit import Column, Needs
 
-__all__ = ["Running", "look_of"]
+__all__ = ["WEEK", "Running", "look_of"]
 
 WEEK = timedelta(days=7) // MICROSECOND
 ABREAST = 8

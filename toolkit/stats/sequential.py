@@ -133,7 +133,7 @@ def _boundaries(
     steps = [None, *(_step(rho) for rho in given), None]
     found: list[Boundary | None] = []
     path: _Path | None = None
-    done, z = 0.0, FARTHEST
+    done, z, off = 0.0, FARTHEST, 1.0
     for look, fraction in enumerate(fractions):
         if look and fractions[look - 1] >= 1:
             found.append(None)
@@ -143,10 +143,12 @@ def _boundaries(
         ahead = math.sqrt(fractions[look - 1] / fraction) if look else 1.0
         if near and look:
             ahead = near[look] / near[look - 1]
+        guess = z * ahead
         if due <= ndtr(-FARTHEST):
             z, crossed = FARTHEST, ndtr(-FARTHEST) if before is None else before.beyond(FARTHEST)[0]
         else:
-            z, crossed = _reach(before, due, near=z * ahead)
+            z, crossed = _reach(before, due, near=guess * off)  # it is off by about as much as the last time
+        off = z / guess if before else 1.0
         done += crossed
         found.append(Boundary(z, _nominal(z), done))
         following = steps[look + 1]
@@ -383,11 +385,12 @@ class _Path:
         middle = (ahead.mean(axis=1) / self.rho - LOWEST) / self.width - span / 2
         first = np.clip(np.rint(middle).astype(int), 0, panels - span)
         near = first[:, None] + np.arange(span)
-        nodes, mass = (each[near].reshape(len(ahead), 1, -1) for each in (self.nodes, self.mass))
-        found: Vector = (_normal((ahead[:, :, None] - self.rho * nodes) / self.sd) * mass).sum(
-            axis=2
-        ) / self.sd
-        return found
+        scale = math.sqrt(0.5) / self.sd
+        off = (ahead * scale)[:, :, None] - (self.nodes * (self.rho * scale))[near].reshape(len(ahead), 1, -1)
+        np.multiply(off, off, out=off)
+        np.exp(np.negative(off, out=off), out=off)
+        found: Vector = (off @ self.mass[near].reshape(len(ahead), -1, 1))[:, :, 0]
+        return found / (self.sd * math.sqrt(2 * math.pi))
 
     def beyond(self, z: float) -> tuple[float, float]:
         """Return the probability that the next look is the first to cross z, and the density of its Z there."""
