@@ -32,3 +32,13 @@ def test_both_ways_of_looking_for_repeats_agree(monkeypatch, many):
     assert found == (len(wanted), 90_000)
     assert rows == (len(wanted), len(wanted))
     assert missed == 0
+
+
+def test_an_engine_begun_ahead_is_the_next_one_and_no_later_one():
+    engine.open_ahead()
+    with engine.connect() as first, engine.connect() as second:
+        first.table("mine", "SELECT 1 AS one")
+        assert first.one("FROM mine") == (1,)
+        with pytest.raises(second.errors):
+            second.rows("FROM mine")
+    assert engine._AHEAD == []

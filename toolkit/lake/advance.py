@@ -192,7 +192,7 @@ def _take(
     )
     # the statistics of many looks leave more of it idle than what comes before them
     writing = Writing(pool, at_once=experiment.analysis.looks == "fixed") if keep else None
-    marking = pool.submit(find_marked, beside, told, list(places))
+    marking = pool.submit(find_marked, beside, told, list(places), [*fresh, *late])
     count(step, told, only_newcomers=only_newcomers)
     signs = marking.result()
     number_marked(step)
@@ -240,4 +240,5 @@ def _hours_since(step: Step, told: Told) -> Hours:
     name = experiment.events.order.name
     own = own_by_hour(con, step.needs, f"SELECT * FROM seen WHERE kind = {codes_of(experiment, told)[name]}")
     counts = f"{step.span} AND happened >= {micros_of(step.ledger.first_at)}"
-    return kept + new_hours(con, experiment, counts, own, step.as_of_end)
+    received = step.received is not None
+    return kept + new_hours(con, experiment, counts, own, step.as_of_end, received=received)

@@ -77,12 +77,12 @@ def count(step: Step, told: Told, *, only_newcomers: bool) -> None:
         "LEFT JOIN fresh_ids f ON m.number IS NULL AND m.id = f.id LEFT JOIN kept_customers k ON m.number = k.number",
     )
     con.table("gained", _grouped(step, told, "SELECT * FROM seen"))
-    lowest = con.one("SELECT min(assigned) FROM kept_customers WHERE anew")[0]
+    con.table("moved", "SELECT number, arm, assigned FROM kept_customers WHERE anew")
+    lowest = con.one("SELECT min(assigned) FROM moved")[0]
     if lowest is None:
         con.view("known_customers", "SELECT * FROM kept_customers")
         return
     lowest -= step.needs.reach_back // MICROSECOND
-    con.table("moved", "SELECT number, arm, assigned FROM kept_customers WHERE anew")
     if lowest >= state.recent_since:
         before = (
             f"SELECT e.*, m.arm, m.assigned FROM (SELECT * FROM {step.recent} WHERE happened >= {lowest}) e "

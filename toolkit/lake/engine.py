@@ -301,6 +301,7 @@ def parquet(files: Sequence[str]) -> str:
 
 def _in_utc(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET parquet_metadata_cache = true")  # the same files are asked many questions
     return con
 
 

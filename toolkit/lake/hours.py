@@ -131,19 +131,22 @@ def arrival_of(
     return f"CASE WHEN source = {text(kept_as)} THEN {received} END" if "source" in columns else received
 
 
-def new_hours(con: Engine, experiment: Experiment, counts: str, own: Vector, as_of_end: datetime) -> Hours:
-    """Return the orders of `told_new` by the hour: of all arrivals, and of those that `counts`, a condition, holds for."""
+def new_hours(
+    con: Engine, experiment: Experiment, counts: str, own: Vector, as_of_end: datetime, *, received: bool
+) -> Hours:
+    """Return the orders of `told_new` by the hour: of all arrivals, and of those that `counts`, a condition, holds for.
+
+    `received` says that it is kept when pulls brought them.
+    """
     if experiment.events is None:
         raise AssertionError
-    shown = "CAST(received AS DOUBLE)" if "received" in con.columns("told_new") else "NULL"
+    shown = "CAST(received AS DOUBLE)" if received else "NULL"
     found = con.rows(
         f"SELECT hour, received, past, counts, count(*) FROM (SELECT {hour_of('happened')} AS hour, {shown} AS received, "
         f"{_past(as_of_end)} AS past, CASE WHEN {counts} THEN 1 ELSE 0 END AS counts "
         f"FROM told_new WHERE name = {text(experiment.events.order.name)}) e GROUP BY hour, received, past, counts"
     )
-    arrivals = (
-        None if shown == "NULL" else _table([(*row[:3], row[4]) for row in found if row[1] is not None], 4)
-    )
+    arrivals = _table([(*row[:3], row[4]) for row in found if row[1] is not None], 4) if received else None
     return Hours(arrivals, _table([(row[0], row[4]) for row in found if row[3]], 2), own)
 
 

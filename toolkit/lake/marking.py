@@ -18,10 +18,10 @@ ROWS = 2**32 - 1
 """The last row that a file may have."""
 
 
-def find_marked(step: Step, told: Told, places: Sequence[str]) -> Signs:
+def find_marked(step: Step, told: Told, places: Sequence[str], new: Sequence[str]) -> Signs:
     """Create `marked_found`: new events that cannot just be added up, and kept ones that they repeat; return new signs.
 
-    `places` are the files by their numbers in what is kept. Refunds among kept ones are still there: `fresh_rows`
+    `places` are the files by their numbers in what is kept, `new` those in which new events stand. Refunds among kept ones are still there: `fresh_rows`
     has the places of new rows, as `marked_found` calls them.
     """
     con, store, state = step.con, step.store, step.state
@@ -29,13 +29,13 @@ def find_marked(step: Step, told: Told, places: Sequence[str]) -> Signs:
         raise AssertionError
     refund = among([step.experiment.events.refund.name]) if told.refunds else "false"
     sign, kind = sign_of(con, step.experiment, told), kind_of(codes_of(step.experiment, told))
-    con.run("CREATE OR REPLACE TABLE places (of_file VARCHAR, number UBIGINT)")
-    rows = ", ".join(f"({text(step.files[name])}, {at})" for at, name in enumerate(places))
-    con.run(f"INSERT INTO places VALUES {rows}")
+    numbers = {name: at for at, name in enumerate(places)}
+    number = " ".join(f"WHEN {text(step.files[name])} THEN {numbers[name]}" for name in new)
+    place = f"CAST(CASE of_file {number} END AS UBIGINT) * {ROWS + 1} + row::UBIGINT" if new else "NULL"
     found = con.con.execute(
-        f"SELECT coalesce(sign, 0) AS sign, sign IS NOT NULL AS signed, p.number * {ROWS + 1} + row::UBIGINT AS place, refund "
-        f"FROM (SELECT {sign} AS sign, {refund} AS refund, of_file, row FROM told_new WHERE {among(told.kinds)} AND {told.span}) t "
-        "JOIN places p ON t.of_file = p.of_file WHERE sign IS NOT NULL OR refund"
+        f"SELECT coalesce(sign, 0) AS sign, sign IS NOT NULL AS signed, place, refund FROM (SELECT {sign} AS sign, "
+        f"{place} AS place, {refund} AS refund FROM told_new WHERE {among(told.kinds)} AND {told.span}) "
+        "WHERE sign IS NOT NULL OR refund"
     ).fetchnumpy()
     signed, here = np.asarray(found["signed"], bool), np.asarray(found["place"], np.uint64)
     fresh = Signs.sorted_from(np.asarray(found["sign"], np.uint64)[signed], here[signed])
