@@ -21,16 +21,15 @@ ROWS = 2**32 - 1
 def find_marked(step: Step, told: Told, places: Sequence[str], new: Sequence[str]) -> Signs:
     """Create `marked_found`: new events that cannot just be added up, and kept ones that they repeat; return new signs.
 
-    `places` are the files by their numbers in what is kept, `new` those in which new events stand. Refunds among kept ones are still there: `fresh_rows`
-    has the places of new rows, as `marked_found` calls them.
+    `places` are the files by their numbers in what is kept, `new` those in which new events stand. Refunds among kept
+    ones are still there: `fresh_rows` has the places of new rows, as `marked_found` calls them.
     """
     con, store, state = step.con, step.store, step.state
     if step.experiment.events is None:
         raise AssertionError
     refund = among([step.experiment.events.refund.name]) if told.refunds else "false"
     sign, kind = sign_of(con, step.experiment, told), kind_of(codes_of(step.experiment, told))
-    numbers = {name: at for at, name in enumerate(places)}
-    number = " ".join(f"WHEN {text(step.files[name])} THEN {numbers[name]}" for name in new)
+    number = " ".join(f"WHEN {text(step.files[name])} THEN {places.index(name)}" for name in new)
     place = f"CAST(CASE of_file {number} END AS UBIGINT) * {ROWS + 1} + row::UBIGINT" if new else "NULL"
     found = con.con.execute(
         f"SELECT coalesce(sign, 0) AS sign, sign IS NOT NULL AS signed, place, refund FROM (SELECT {sign} AS sign, "
@@ -57,8 +56,8 @@ def find_marked(step: Step, told: Told, places: Sequence[str], new: Sequence[str
     # what is asked of an event was asked of it when it got a sign; a row's number alone tells nearly all others apart
     con.table(
         "marked_found",
-        f"SELECT {shown}, place FROM {step.rows_of([places[int(at)] for at in files])} WHERE row IN (SELECT CAST(sign & {ROWS} AS BIGINT) FROM "
-        "wanted_rows) AND place IN (SELECT sign FROM wanted_rows)",
+        f"SELECT {shown}, place FROM {step.rows_of([places[int(at)] for at in files])} WHERE row IN "
+        f"(SELECT CAST(sign & {ROWS} AS BIGINT) FROM wanted_rows) AND place IN (SELECT sign FROM wanted_rows)",
     )
     return fresh
 

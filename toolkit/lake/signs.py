@@ -19,7 +19,7 @@ STRETCH = 1 << 26
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signs:
-    """Signs of events, sorted, and the place of the file in which each stands.
+    """Signs of events, sorted, and where each stands: the number of its file × 2³² + its row there.
 
     `leads` has a bit for each beginning of a sign, set where some sign begins so: most signs that are not here
     are told by it, without a search. It is made by whoever needs it.
@@ -36,7 +36,7 @@ class Signs:
         return cls(signs[order], places[order])
 
     def found(self, wanted: Numbers) -> tuple[npt.NDArray[np.bool_], Places]:
-        """Return which of `wanted` (sorted) are here, and for those the place of one file."""
+        """Return which of `wanted` (sorted) are here, and for those one of their places."""
         here = np.zeros(len(wanted), dtype=np.bool_)
         if not len(self.signs):
             return here, np.zeros(0, dtype=np.uint32)

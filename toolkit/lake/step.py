@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -79,7 +79,7 @@ class Step:
         """Give the events that meet a condition a name, with the file that each stands in."""
         self.con.view(
             name,
-            f"SELECT * FROM (SELECT {', '.join([*self.shown, 'of_file', *self._own_columns()])} FROM {self._filed()}) "
+            f"SELECT * FROM (SELECT {', '.join([*self.shown, 'of_file', *self._own_columns()])} FROM {_filed(self.table)}) "
             f"WHERE ({condition}){besides(self.where)}",
         )
 
@@ -90,11 +90,11 @@ class Step:
         the columns they may have.
         """
         others = [name for name in self.files if name not in set(names)]
-        sql = parquet([self.files[name] for name in [*names, *others]])
+        files = parquet([self.files[name] for name in [*names, *others]])
         place = f"CAST(file_index AS UBIGINT) * {2**32} + CAST(file_row_number AS UBIGINT) AS place"
         return (
-            f"(SELECT {', '.join([*self.shown, 'file_row_number AS row', place])} FROM {sql.removesuffix(')')}, "
-            f"filename = 'of_file', file_row_number = true) WHERE {self.among(names)})"
+            f"(SELECT {', '.join([*self.shown, 'file_row_number AS row', place])} "
+            f"FROM {_filed(replace(self.table, sql=files))} WHERE {self.among(names)})"
         )
 
     def _own_columns(self) -> list[str]:
@@ -107,17 +107,14 @@ class Step:
         table = self.table
         return arrival_of(self.con, self.experiment, table.path, table.sql, table.columns)
 
-    def _filed(self) -> str:
-        return self.table.reading("filename = 'of_file', file_row_number = true")
-
     def doubtful(self, fresh: Sequence[str]) -> bool:
         """Return whether new rows cannot be used: then all are read, and what is wrong is said as ever."""
         if not fresh or not self.table.doubts:
             return False
         wrong = " OR ".join(f"({doubt[0]})" for doubt in self.table.doubts)
-        rows = self.con.one(f"SELECT count(*) FROM {self._filed()} WHERE {self.among(fresh)} AND ({wrong})")[
-            0
-        ]
+        rows = self.con.one(
+            f"SELECT count(*) FROM {_filed(self.table)} WHERE {self.among(fresh)} AND ({wrong})"
+        )[0]
         return bool(rows)
 
     def profile(self) -> tuple[dict[str, tuple[Any, ...]], dict[str, int]]:
@@ -141,3 +138,8 @@ class Step:
             row[2], row[3] = min(said, default=None), max(said, default=None)
             row[4] += more[4]
         return {name: tuple(row) for name, row in found.items()}, latest
+
+
+def _filed(table: FileTable) -> str:
+    """Return what stands after FROM for rows that bear their file and their number there."""
+    return table.reading("filename = 'of_file', file_row_number = true")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-__all__ = ["TABLES", "Lake", "files_by_name", "nothing", "schema_of"]
+__all__ = ["TABLES", "TYPES", "Lake", "files_by_name", "nothing", "schema_of"]
 
 TABLES: Mapping[str, Mapping[str, str]] = {
     "assignments": {
@@ -152,6 +152,7 @@ TYPES = {
     "truth": "BOOLEAN",
     "date": "DATE",
 }
+"""What columns hold, as the engine calls it."""
 
 
 def nothing(table: str, column: str) -> str:
