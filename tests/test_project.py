@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "errors": set(),
     "exposure_hook": set(),
+    "processor": set(),
     "settings": {"errors"},
     "design": {"errors"},
     "stats": {"errors", "design"},
@@ -29,7 +30,7 @@ FLOORS = {
     "notebook": {"errors", "design", "stats", "lake", "readout", "show", "steps"},
     "sandbox": {"errors"},
     "demo": {"errors", "settings", "lake", "readout", "sandbox", "show", "steps"},
-    "cli": {"errors", "readout", "receiver", "steps", "show", "demo"},
+    "cli": {"errors", "processor", "readout", "receiver", "steps", "show", "demo"},
 }
 
 

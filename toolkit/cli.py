@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
-import os
 import sys
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices here are small; idle threads only spin
-os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")  # looking for huge pages takes longer than they save
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for some reads every package's metadata
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -20,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from toolkit.errors import SpecError, StorageError, ToolkitError
+from toolkit.processor import prepare
 
 if TYPE_CHECKING:
     from toolkit.steps.workspace import Spec, Workspace
@@ -382,6 +377,7 @@ def sandbox(
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake ends in one clear message and an exit status, not a traceback."""
+    prepare()
     gc.set_threshold(100_000, 10, 10)  # loading modules makes many objects and no garbage
     atexit.register(gc.freeze)  # what is left goes with the process: to look for what may go takes 60 ms
     try:

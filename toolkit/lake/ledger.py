@@ -162,7 +162,12 @@ def _profile(
 
     `table` is the file that the relation shows row by row, if there is one.
     """
-    counted = dict(con.rows(f"SELECT arm, count(*) FROM {relation} GROUP BY arm"))
+    places = range(len(experiment.arms))
+    named = ", ".join(f"count_if(arm = {at})" for at in places)  # a third of what it takes to group by them
+    rows, *by_arm = con.one(f"SELECT count(*), {named} FROM {relation}")
+    counted: dict[int | None, int] = dict(zip(places, by_arm, strict=True))
+    if rows > sum(by_arm):
+        counted[None] = rows - sum(by_arm)
     if (
         table and table.type_of("assigned_at") == "TIMESTAMP WITH TIME ZONE"
     ):  # a Parquet file says its extremes

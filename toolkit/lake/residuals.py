@@ -37,7 +37,7 @@ def residual_sums(
     designs: dict[str, int] = {}
     design_of: list[int] = []
     names: list[str] = []
-    values: list[list[float]] = [[at] for at in range(len(arms))]
+    values: list[list[float]] = [[] for _ in arms]
     layers: tuple[list[str], list[str], list[str]] = ([], [], [])
     for place, block in enumerate(blocks):
         columns, shape = shapes[block]
@@ -57,7 +57,11 @@ def residual_sums(
         layers[1].append(line)
         for given, arm in zip(values, arms, strict=True):
             given.extend(_residual_parameters(fits[*block, arm][1]))
-    rows = ", ".join(f"({', '.join([str(row[0]), *(literal(each) for each in row[1:])])})" for row in values)
+    rows = (
+        ", ".join(  # keys are of the type that arms have: where those are cast, each row is joined by itself
+            f"({', '.join([f'CAST({at} AS SMALLINT)', *map(literal, row)])})" for at, row in enumerate(values)
+        )
+    )
     inner = f"SELECT u.*, {', '.join(f'p.{name}' for name in names)} FROM {sums.relation('arm')} u JOIN (SELECT * FROM (VALUES {rows}) AS v(p_arm, {', '.join(names)})) p ON u.arm = p.p_arm"
     for layer in layers:
         inner = f"SELECT *, {', '.join(layer)} FROM ({inner})"

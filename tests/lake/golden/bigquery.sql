@@ -19,11 +19,11 @@ WHERE
   `experiment` = 'everything';
 
 SELECT
-  `arm`,
-  COUNT(*)
-FROM `written`
-GROUP BY
-  `arm`;
+  COUNT(*),
+  COUNTIF(`arm` = 0),
+  COUNTIF(`arm` = 1),
+  COUNTIF(`arm` = 2)
+FROM `written`;
 
 SELECT
   MIN(`assigned`),
@@ -125,11 +125,11 @@ SELECT
 FROM `written_again`;
 
 SELECT
-  `arm`,
-  COUNT(*)
-FROM `first_written`
-GROUP BY
-  `arm`;
+  COUNT(*),
+  COUNTIF(`arm` = 0),
+  COUNTIF(`arm` = 1),
+  COUNTIF(`arm` = 2)
+FROM `first_written`;
 
 SELECT
   MIN(`assigned`),
@@ -1474,7 +1474,7 @@ FROM (
             *
           FROM UNNEST([
             STRUCT(
-              0 AS `p_arm`,
+              CAST(0 AS INT64) AS `p_arm`,
               0.5e0 AS `x0n`,
               0.5e0 AS `x0m0`,
               0.5e0 AS `x0l0`,
@@ -1552,7 +1552,7 @@ FROM (
               0.5e0 AS `r4b2`
             ),
             STRUCT(
-              1 AS `p_arm`,
+              CAST(1 AS INT64) AS `p_arm`,
               0.5e0 AS `x0n`,
               0.5e0 AS `x0m0`,
               0.5e0 AS `x0l0`,
@@ -1630,7 +1630,7 @@ FROM (
               0.5e0 AS `r4b2`
             ),
             STRUCT(
-              2 AS `p_arm`,
+              CAST(2 AS INT64) AS `p_arm`,
               0.5e0 AS `x0n`,
               0.5e0 AS `x0m0`,
               0.5e0 AS `x0l0`,
@@ -2101,11 +2101,10 @@ SELECT
 FROM `lift_files_0`;
 
 SELECT
-  `arm`,
-  COUNT(*)
-FROM `written`
-GROUP BY
-  `arm`;
+  COUNT(*),
+  COUNTIF(`arm` = 0),
+  COUNTIF(`arm` = 1)
+FROM `written`;
 
 SELECT
   UNIX_MICROS(CAST(MIN(`assigned_at`) AS TIMESTAMP)),
@@ -2483,7 +2482,7 @@ FROM (
             *
           FROM UNNEST([
             STRUCT(
-              0 AS `p_arm`,
+              CAST(0 AS INT64) AS `p_arm`,
               0.5e0 AS `x0n`,
               0.5e0 AS `x0m0`,
               0.5e0 AS `x0l0`,
@@ -2499,7 +2498,7 @@ FROM (
               0.5e0 AS `r2b0`
             ),
             STRUCT(
-              1 AS `p_arm`,
+              CAST(1 AS INT64) AS `p_arm`,
               0.5e0 AS `x0n`,
               0.5e0 AS `x0m0`,
               0.5e0 AS `x0l0`,

@@ -19,11 +19,11 @@ WHERE
   "experiment" = 'everything';
 
 SELECT
-  "arm",
-  COUNT(*)
-FROM "written"
-GROUP BY
-  "arm";
+  COUNT(*),
+  COUNT_IF("arm" = 0),
+  COUNT_IF("arm" = 1),
+  COUNT_IF("arm" = 2)
+FROM "written";
 
 SELECT
   MIN("assigned"),
@@ -125,11 +125,11 @@ SELECT
 FROM "written_again";
 
 SELECT
-  "arm",
-  COUNT(*)
-FROM "first_written"
-GROUP BY
-  "arm";
+  COUNT(*),
+  COUNT_IF("arm" = 0),
+  COUNT_IF("arm" = 1),
+  COUNT_IF("arm" = 2)
+FROM "first_written";
 
 SELECT
   MIN("assigned"),
@@ -1518,7 +1518,7 @@ FROM (
             *
           FROM (VALUES
             (
-              0,
+              CAST(0 AS SMALLINT),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
@@ -1596,7 +1596,7 @@ FROM (
               CAST('0.5e0' AS DOUBLE)
             ),
             (
-              1,
+              CAST(1 AS SMALLINT),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
@@ -1674,7 +1674,7 @@ FROM (
               CAST('0.5e0' AS DOUBLE)
             ),
             (
-              2,
+              CAST(2 AS SMALLINT),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
@@ -2196,11 +2196,10 @@ SELECT
 FROM "lift_files_0";
 
 SELECT
-  "arm",
-  COUNT(*)
-FROM "written"
-GROUP BY
-  "arm";
+  COUNT(*),
+  COUNT_IF("arm" = 0),
+  COUNT_IF("arm" = 1)
+FROM "written";
 
 SELECT
   DATE_PART(EPOCH_MICROSECOND, MIN("assigned_at")),
@@ -2583,7 +2582,7 @@ FROM (
             *
           FROM (VALUES
             (
-              0,
+              CAST(0 AS SMALLINT),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
@@ -2599,7 +2598,7 @@ FROM (
               CAST('0.5e0' AS DOUBLE)
             ),
             (
-              1,
+              CAST(1 AS SMALLINT),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
               CAST('0.5e0' AS DOUBLE),
