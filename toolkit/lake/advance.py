@@ -20,7 +20,7 @@ import duckdb
 from toolkit.design.experiment import Experiment
 from toolkit.lake.activity import Activity, activity_of, codes_of
 from toolkit.lake.correcting import changed_since, correct
-from toolkit.lake.counting import count, find_newcomers, put_in_place, put_together
+from toolkit.lake.counting import count, find_newcomers, grown, put_in_place, put_together
 from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.enrolled import Enrolment, enrolled_since
 from toolkit.lake.events import Told, events_of_lake, told_of, with_lines
@@ -124,7 +124,7 @@ def advance(
         found = _take(step, pinned, spec, through, version, keep=keep)
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
         raise
-    except (OSError, ValueError, duckdb.Error):  # what was kept cannot be read
+    except (OSError, ValueError, IndexError, duckdb.Error):  # what was kept cannot be read
         con.run("DROP VIEW IF EXISTS corrections")  # `add_up` makes a table of it
     if found is None:  # then all is read, and a row that cannot be used is named by its place
         con.run("SET preserve_insertion_order = true")
@@ -193,8 +193,9 @@ def _take(
     # the statistics of many looks leave more of it idle than what comes before them
     writing = Writing(pool, at_once=experiment.analysis.looks == "fixed") if keep else None
     marking = pool.submit(find_marked, beside, told, list(places), [*fresh, *late])
-    count(step, told, only_newcomers=only_newcomers)
+    kept = count(step, told, only_newcomers=only_newcomers)
     signs = marking.result()
+    growing = pool.submit(grown, beside, kept)
     number_marked(step)
     counting = pool.submit(_hours_since, beside, told) if only_newcomers and state.hours else None
     if writing:
@@ -203,9 +204,10 @@ def _take(
     few, anew = correct(step, told, only_newcomers=only_newcomers)
     if anew:
         after = replace(after, corrections=[], retracted=[])
-    put_together(step, anew=anew)
+    customers = growing.result()
+    put_together(step, customers, anew=anew)
     if writing:
-        writing.add(partial(write_customers, beside))
+        writing.add(partial(write_customers, beside, customers))
     put_in_place(step)
     activity = activity_of(con, experiment, told, few)
     more = by_name.get(order, (0,) * 5)[4] > state.by_name.get(order, (0,) * 5)[4]

@@ -6,14 +6,21 @@ kept.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
+import numpy as np
+
 from toolkit.lake.activity import MICROSECOND, codes_of, counts_of, kind_of, plain_numbers, together
+from toolkit.lake.customers import DOUBLE, WHOLE, Customers, Flags, fetched, kind_of_sum
 from toolkit.lake.engine import micros_of, parquet, text
 from toolkit.lake.events import Told, among
 from toolkit.lake.sources import FileTable
 from toolkit.lake.step import Step
 from toolkit.lake.tables import files_by_name
 
-__all__ = ["count", "find_newcomers", "put_in_place", "put_together"]
+__all__ = ["Kept", "count", "find_newcomers", "grown", "put_in_place", "put_together"]
+
+ASSIGNED = {"arm": WHOLE, "assigned": WHOLE}
 
 
 def find_newcomers(step: Step) -> bool:
@@ -42,15 +49,31 @@ def find_newcomers(step: Step) -> bool:
     return True
 
 
-def count(step: Step, told: Told, *, only_newcomers: bool) -> None:
-    """Create `kept_customers`, `known_customers` (counted anew where they must be) and `gained`, by new events.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of customers, how they are assigned now, and for whom that is another assignment than it was.
 
-    Who was assigned since, or at another instant than was known, is counted anew from the files that reach far
+    `refreshed` says that there is a table of that name: what those numbers come to, counted anew.
+    """
+
+    customers: Customers
+    assigned: Customers
+    anew: Flags
+    refreshed: bool = False
+
+
+def count(step: Step, told: Told, *, only_newcomers: bool) -> Kept:
+    """Create `kept_customers`, `gained`, by new events, and `refreshed`, by all events of those who are counted anew.
+
+    These were assigned since, or at another instant than was known; they are counted from the files that reach far
     enough. Every id has a number: `fresh_ids(number, id, arm, assigned)` are new, and `all_ids` all of them.
     Needs `told_new`, and `newcomers` where `only_newcomers`.
+
+    Raises:
+        OSError, ValueError: what is kept cannot be read.
     """
     con, state = step.con, step.state
-    _keep_up(step, only_newcomers=only_newcomers)
+    kept = _keep_up(step, only_newcomers=only_newcomers)
     of = f"WHERE {among(_numbered_kinds(step, told))} AND {told.span} AND id IS NOT NULL"
     con.table(
         "met",
@@ -77,11 +100,10 @@ def count(step: Step, told: Told, *, only_newcomers: bool) -> None:
         "LEFT JOIN fresh_ids f ON m.number IS NULL AND m.id = f.id LEFT JOIN kept_customers k ON m.number = k.number",
     )
     con.table("gained", _grouped(step, told, "SELECT * FROM seen"))
+    if not kept.anew.any():
+        return kept
     con.table("moved", "SELECT number, arm, assigned FROM kept_customers WHERE anew")
     lowest = con.one("SELECT min(assigned) FROM moved")[0]
-    if lowest is None:
-        con.view("known_customers", "SELECT * FROM kept_customers")
-        return
     lowest -= step.needs.reach_back // MICROSECOND
     if lowest >= state.recent_since:
         before = (
@@ -97,53 +119,43 @@ def count(step: Step, told: Told, *, only_newcomers: bool) -> None:
             "JOIN moved_ids m ON e.id = m.id"
         )
     con.table("refreshed", _grouped(step, told, before))
-    own = ", ".join(
-        f"CASE WHEN s.anew THEN f.{each.name} ELSE s.{each.name} END AS {each.name}"
-        for each in step.needs.counted
-    )
-    con.view(
-        "known_customers",
-        f"SELECT s.* REPLACE (CASE WHEN s.anew THEN coalesce(f.here, false) OR s.first IS NOT NULL ELSE s.here END "
-        f"AS here, {own}) FROM kept_customers s LEFT JOIN refreshed f ON s.number = f.number",
-    )
+    return replace(kept, refreshed=True)
 
 
-def _keep_up(step: Step, *, only_newcomers: bool) -> None:
-    """Create `kept_customers`: what is kept of each, with the arm and assignment of now."""
+def _keep_up(step: Step, *, only_newcomers: bool) -> Kept:
+    """Create `kept_customers`: what is kept of each, with the arm and assignment of now, and that which it `was`."""
     con, state = step.con, step.state
+    kept = step.store.customers(state)
+    if len(kept) != step.numbered:
+        raise ValueError("numbers and customers are not of one state")
     if not state.customers:
-        names = [each.name for each in step.needs.counted]
-        nothing = ", ".join(
-            f"CAST(NULL AS TINYINT) AS {name}" for each in names for name in (each, f"c_{each}")
+        kept = Customers.none(
+            {name: WHOLE for each in step.needs.counted for name in (each.name, f"c_{each.name}")}
         )
-        con.table(
-            "kept_customers",
-            "SELECT CAST(NULL AS BIGINT) AS number, CAST(NULL AS SMALLINT) AS arm, "
-            "CAST(NULL AS BIGINT) AS assigned, CAST(NULL AS BIGINT) AS was, false AS anew, "
-            f"CAST(NULL AS BIGINT) AS first, false AS here, {nothing}, false AS corrected WHERE false",
+    now, (was, had) = kept.without_sums(), kept.of("assigned")
+    if only_newcomers:
+        numbers, found = fetched(con, "SELECT * FROM newcomers", ASSIGNED)
+        anew = np.zeros(len(kept), np.bool_)
+        anew[numbers] = True
+        fresh = ~had[numbers]
+        now.put(
+            numbers[fresh], {name: (values[fresh], known[fresh]) for name, (values, known) in found.items()}
         )
-        return
-    if not only_newcomers:
-        con.table(
-            "now_assigned",
-            f"SELECT i.number, l.arm, l.assigned FROM {step.kept_ids} i JOIN ledger l ON i.id = l.id",
+    else:
+        now_assigned = (
+            f"SELECT i.number, l.arm, l.assigned FROM {step.kept_ids} i JOIN ledger l ON i.id = l.id"
         )
-    arm, assigned, anew, others = (
-        ("coalesce(s.arm, r.arm)", "coalesce(s.assigned, r.assigned)", "r.number IS NOT NULL", "newcomers")
-        if only_newcomers
-        else (
-            "r.arm",
-            "r.assigned",
-            "r.assigned IS NOT NULL AND s.assigned IS DISTINCT FROM r.assigned",
-            "now_assigned",
-        )
-    )
-    con.view(
+        now.forget(slice(None), ASSIGNED)
+        now.put(*fetched(con, now_assigned, ASSIGNED))
+        assigned, known = now.of("assigned")
+        anew = known & ~(had & (assigned == was))
+    kept.lend(
+        con,
         "kept_customers",
-        f"SELECT s.number, {arm} AS arm, {assigned} AS assigned, s.assigned AS was, {anew} AS anew, "
-        f"s.* EXCLUDE (number, arm, assigned) FROM {step.store.read_files(state.customers)} s "
-        f"LEFT JOIN {others} r ON s.number = r.number",
+        {"was": (was, had), **{name: now.of(name) for name in ASSIGNED}},
+        {"anew": anew},
     )
+    return Kept(kept, now, anew)
 
 
 def _numbered_kinds(step: Step, told: Told) -> list[str]:
@@ -172,35 +184,68 @@ def _grouped(step: Step, told: Told, source: str) -> str:
     )
 
 
-def put_together(step: Step, *, anew: bool) -> None:
-    """Create `counted`: every number's row to be kept.
+def grown(step: Step, kept: Kept) -> Customers:
+    """Return what is known of every number with new events added up, and what is corrected as it was known.
 
-    Needs what `count` and `correct` made. `anew` says that `changed` has everybody of whom anything is corrected;
-    else others keep what was corrected of them.
+    Needs what `count` made.
+
+    Raises:
+        ValueError: a sum is too large to be kept, or of a kind that is not.
     """
     con, names = step.con, [each.name for each in step.needs.counted]
-    sums = ", ".join(
-        f"CASE WHEN s.{name} IS NULL THEN g.{name} WHEN g.{name} IS NULL THEN s.{name} "
-        f"ELSE s.{name} + g.{name} END AS {name}"
-        for name in names
+    sums = _kinds(step, "gained")
+    before = (
+        kept.customers
+        if len(kept.customers)
+        else Customers.none(sums | {f"c_{name}": sums[name] for name in names})
     )
-    was = "NULL" if anew else "s.c_{}"
-    changes = ", ".join(
-        f"CASE WHEN n.number IS NOT NULL THEN n.{name} ELSE {was.format(name)} END AS c_{name}"
-        for name in names
-    )
-    corrected = (
-        f"CASE WHEN n.number IS NOT NULL THEN n.corrected ELSE {'false' if anew else 's.corrected'} END"
-    )
-    nothing = ", ".join(f"NULL AS {name}" for each in names for name in (each, f"c_{each}"))
-    con.table(
-        "counted",
-        "SELECT s.number, s.arm, s.assigned, least(s.first, g.first) AS first, "
-        f"s.here OR coalesce(g.here, false) AS here, {sums}, {changes}, {corrected} AS corrected FROM "
-        "(SELECT * FROM known_customers UNION ALL BY NAME SELECT number, arm, assigned, NULL AS first, "
-        f"false AS here, {nothing}, false AS corrected FROM fresh_ids) s "
-        "LEFT JOIN gained g ON s.number = g.number LEFT JOIN changed n ON s.number = n.number",
-    )
+    at, found = fetched(con, "SELECT number, arm, assigned FROM fresh_ids", ASSIGNED)
+    now = before.with_more(len(at))
+    now.put(slice(len(before)), {name: kept.assigned.of(name) for name in ASSIGNED})
+    now.put(at, found)
+    again = np.flatnonzero(kept.anew)
+    now.forget(again, names)
+    now.told("here")[again] = now.of("first")[1][again]
+    if kept.refreshed:
+        at, found = fetched(con, f"SELECT number, here, {', '.join(names)} FROM refreshed", sums, ("here",))
+        now.told("here")[at] |= found.pop("here")[0]
+        now.put(at, found)
+    gained = f"SELECT number, first, here, {', '.join(names)} FROM gained"
+    at, found = fetched(con, gained, {"first": WHOLE, **sums}, ("here",))
+    now.told("here")[at] |= found.pop("here")[0]
+    now.earliest(at, "first", *found.pop("first"))
+    now.add(at, found)
+    return now
+
+
+def put_together(step: Step, now: Customers, *, anew: bool) -> None:
+    """Let what is known of every number (`grown`) have what is corrected, and create `counted` of it.
+
+    Needs what `correct` made. `anew` says that `changed` has everybody of whom anything is corrected; else others
+    keep what was corrected of them.
+
+    Raises:
+        ValueError: a sum is too large to be kept, or of a kind that is not.
+    """
+    changes = _kinds(step, "changed")
+    sums = {name: now.kinds[name] for name in changes}
+    if any(
+        changes[name] not in {kind, WHOLE, DOUBLE if kind == WHOLE else kind} for name, kind in sums.items()
+    ):
+        raise ValueError("corrections are not of the kind of what they correct")
+    if anew:
+        now.forget(slice(None), [f"c_{name}" for name in sums])
+        now.told("corrected")[:] = False
+    at, found = fetched(step.con, "SELECT * FROM changed", sums, ("corrected",))
+    now.told("corrected")[at] = found.pop("corrected")[0]
+    now.put(at, {f"c_{name}": each for name, each in found.items()})
+    now.lend(step.con, "counted")
+
+
+def _kinds(step: Step, table: str) -> dict[str, str]:
+    """Return how the sums of a table are kept."""
+    declared = step.con.columns(table)
+    return {each.name: kind_of_sum(declared[each.name]) for each in step.needs.counted}
 
 
 def put_in_place(step: Step) -> None:

@@ -5,7 +5,7 @@ Instants are UTC; where they are compared they are whole microseconds since 1970
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
@@ -65,12 +65,15 @@ class Engine:
         begun = _AHEAD.pop() if _AHEAD else None
         self.con = _in_utc(begun.result() if begun else _opened())
         self.opened: dict[str, Any] = {}
+        self.lent: dict[str, Mapping[str, Any]] = {}
         self.shared = False
 
     def beside(self) -> Engine:
         """Return another way into the same tables, for another thread."""
         other = copy(self)
         other.con = _in_utc(self.con.cursor())
+        for name, columns in self.lent.items():
+            other.con.register(name, columns)
         self.shared = True
         return other
 
@@ -203,6 +206,14 @@ class Engine:
         self.con.register("numbers_given", Table.from_batches([batch]))
         self.table(name, "SELECT sign FROM numbers_given")
         self.con.unregister("numbers_given")
+
+    def lend(self, name: str, columns: Mapping[str, Any]) -> None:
+        """Give arrays of one length a name, as columns; they are read where they are.
+
+        Here, and in what is opened `beside` this from now on.
+        """
+        self.lent[name] = dict(columns)
+        self.con.register(name, self.lent[name])
 
     def _numbers(self, query: str, *, at_most: int) -> Any:
         """Return the one column of a query, of at most `at_most` rows, as an array of UBIGINT; None where a row is NULL.

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from toolkit.lake.activity import Activity
+from toolkit.lake.customers import Customers
 from toolkit.lake.engine import micros_of
 from toolkit.lake.enrolled import Enrolled, enrolled_anew
 from toolkit.lake.events import Told
@@ -156,9 +157,9 @@ def write_first(step: Step, fresh: Signs) -> dict[str, Any]:
     }
 
 
-def write_customers(step: Step) -> dict[str, Any]:
-    """Write what is counted of every number; return that part of the next state."""
-    return {"customers": [step.store.copy(step.con, "SELECT * FROM counted", "customers")]}
+def write_customers(step: Step, customers: Customers) -> dict[str, Any]:
+    """Write what is known of every number; return that part of the next state."""
+    return {"customers": step.store.with_customers(customers), "kinds": customers.kinds}
 
 
 def write_last(step: Step, after: State, hours: Hours) -> dict[str, Any]:

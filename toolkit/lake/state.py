@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.lake.customers import Customers
 from toolkit.lake.engine import Engine, text, texts
 from toolkit.lake.enrolled import Enrolled
 from toolkit.lake.hours import Hours
@@ -29,7 +30,7 @@ __all__ = ["STATE_UPTO", "State", "Store", "store_of", "taken_in"]
 
 STATE_UPTO = 200_000_000
 """Beyond so many events without a state, none is begun: the signs of all would have to be in memory at once."""
-FORMAT = 6
+FORMAT = 7
 FAN = 5
 """So many files of about one size become one."""
 MANIFEST = "state.json"
@@ -55,7 +56,8 @@ class State:
         ledger: the ledger's files that were read.
         enrolled: what is known of them.
         ids: files of all ids ever met, and the number by which other files call each.
-        customers: the one file of numbers: arm, assigned, first, here, plain sums and what corrections change.
+        customers: the files of what is known of every number: arm, assigned, first, here, plain sums and what corrections change.
+        kinds: how each sum is kept.
         marked: files of events that cannot just be added up.
         corrections: files of what these change, each with the `step` that found it.
         retracted: files of the signs whose corrections of before a step no longer hold.
@@ -79,6 +81,7 @@ class State:
     by_name: dict[str, list[Any]] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
     customers: list[str] = field(default_factory=list)
+    kinds: dict[str, str] = field(default_factory=dict)
     marked: list[str] = field(default_factory=list)
     corrections: list[str] = field(default_factory=list)
     retracted: list[str] = field(default_factory=list)
@@ -182,6 +185,21 @@ class Store:
             )
         parts = {"signs": fresh.signs, "places": fresh.places, "leads": fresh.with_leads().leads}
         return [*signs[: len(signs) - taken], self._save(parts)]
+
+    def customers(self, state: State) -> Customers:
+        """Return what is kept of every number.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+        if not state.customers:
+            return Customers.none({})
+        values, known = (np.load(self.path(name), mmap_mode="r") for name in state.customers)
+        return Customers(state.kinds, values, known)
+
+    def with_customers(self, customers: Customers) -> list[str]:
+        """Write what is known of every number as new files and return their names."""
+        return self._save({"customers": customers.values, "flags": customers.known})
 
     def hours(self, state: State) -> Hours | None:
         """Return the orders by the hour that are kept, if any are."""
