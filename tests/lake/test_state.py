@@ -15,7 +15,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from toolkit.errors import ToolkitError
-from toolkit.lake import advance, keeping, outcomes, running
+from toolkit.lake import advance, customers, keeping, outcomes, running
 from toolkit.lake.tables import Lake, schema_of
 from toolkit.readout.record import as_json, record_of
 from toolkit.settings import Settings
@@ -394,6 +394,23 @@ def test_a_state_that_cannot_be_written_is_no_error(tmp_path):
     world.week(0)
     (home / "state").write_text("a file where a folder should be")
     assert isinstance(said(home, path, day(0)), dict)
+
+
+def test_sums_that_there_is_no_room_for_are_read_from_all_events(tmp_path, monkeypatch, used):
+    path, home = write_spec(tmp_path), tmp_path / "lake"
+    world = World(home, 21)
+    went_on = []
+    for week in range(6):
+        world.week(week)
+        with monkeypatch.context() as small:
+            if week == 4:
+                small.setattr(customers, "MOST", 2)
+            before = len(used)
+            same(
+                said(home, path, day(week)), fresh(home, path, day(week), tmp_path / "aside"), f"week {week}"
+            )
+            went_on.append(len(used) > before)
+    assert went_on[3:] == [True, False, True]
 
 
 def test_files_of_older_states_are_removed(tmp_path):

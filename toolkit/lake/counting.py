@@ -199,6 +199,8 @@ def grown(step: Step, kept: Kept) -> Customers:
         if len(kept.customers)
         else Customers.none(sums | {f"c_{name}": sums[name] for name in names})
     )
+    if any(before.kinds[name] != kind for name, kind in sums.items()):
+        raise ValueError("new sums are not of the kind of those that are kept")
     at, found = fetched(con, "SELECT number, arm, assigned FROM fresh_ids", ASSIGNED)
     now = before.with_more(len(at))
     now.put(slice(len(before)), {name: kept.assigned.of(name) for name in ASSIGNED})
