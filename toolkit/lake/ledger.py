@@ -163,11 +163,12 @@ def _profile(
     `table` is the file that the relation shows row by row, if there is one.
     """
     places = range(len(experiment.arms))
-    named = ", ".join(f"count_if(arm = {at})" for at in places)  # a third of what it takes to group by them
-    rows, *by_arm = con.one(f"SELECT count(*), {named} FROM {relation}")
-    counted: dict[int | None, int] = dict(zip(places, by_arm, strict=True))
-    if rows > sum(by_arm):
-        counted[None] = rows - sum(by_arm)
+    # a third of what it takes to group by them; of no rows it is NULL
+    named = ", ".join(f"count_if(arm = {at})" for at in places)
+    rows, *found = con.one(f"SELECT count(*), {named} FROM {relation}")
+    counted: dict[int | None, int] = {at: each or 0 for at, each in zip(places, found, strict=True)}
+    if rows > sum(counted.values()):
+        counted[None] = rows - sum(counted.values())
     if (
         table and table.type_of("assigned_at") == "TIMESTAMP WITH TIME ZONE"
     ):  # a Parquet file says its extremes
