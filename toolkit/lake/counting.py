@@ -6,7 +6,7 @@ kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from toolkit.lake.sources import FileTable
 from toolkit.lake.step import Step
 from toolkit.lake.tables import files_by_name
 
-__all__ = ["Kept", "count", "find_newcomers", "grown", "put_in_place", "put_together"]
+__all__ = ["KeptCustomers", "count", "find_newcomers", "grown", "put_in_place", "put_together"]
 
 ASSIGNED = {"arm": WHOLE, "assigned": WHOLE}
 
@@ -50,20 +50,16 @@ def find_newcomers(step: Step) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of customers, how they are assigned now, and for whom that is another assignment than it was.
-
-    `refreshed` says that there is a table of that name: what those numbers come to, counted anew.
-    """
+class KeptCustomers:
+    """What is kept of customers, how they are assigned now, and for whom that is another assignment than it was."""
 
     customers: Customers
     assigned: Customers
     anew: Flags
-    refreshed: bool = False
 
 
-def count(step: Step, told: Told, *, only_newcomers: bool) -> Kept:
-    """Create `kept_customers`, `gained`, by new events, and `refreshed`, by all events of those who are counted anew.
+def count(step: Step, told: Told, *, only_newcomers: bool) -> KeptCustomers:
+    """Create `kept_customers`, `gained`, by new events, and `refreshed`, by all events of those who are counted anew, if any are.
 
     These were assigned since, or at another instant than was known; they are counted from the files that reach far
     enough. Every id has a number: `fresh_ids(number, id, arm, assigned)` are new, and `all_ids` all of them.
@@ -119,19 +115,15 @@ def count(step: Step, told: Told, *, only_newcomers: bool) -> Kept:
             "JOIN moved_ids m ON e.id = m.id"
         )
     con.table("refreshed", _grouped(step, told, before))
-    return replace(kept, refreshed=True)
+    return kept
 
 
-def _keep_up(step: Step, *, only_newcomers: bool) -> Kept:
+def _keep_up(step: Step, *, only_newcomers: bool) -> KeptCustomers:
     """Create `kept_customers`: what is kept of each, with the arm and assignment of now, and that which it `was`."""
     con, state = step.con, step.state
     kept = step.store.customers(state)
     if len(kept) != step.numbered:
         raise ValueError("numbers and customers are not of one state")
-    if not state.customers:
-        kept = Customers.none(
-            {name: WHOLE for each in step.needs.counted for name in (each.name, f"c_{each.name}")}
-        )
     now, (was, had) = kept.without_sums(), kept.of("assigned")
     if only_newcomers:
         numbers, found = fetched(con, "SELECT * FROM newcomers", ASSIGNED)
@@ -155,7 +147,7 @@ def _keep_up(step: Step, *, only_newcomers: bool) -> Kept:
         {"was": (was, had), **{name: now.of(name) for name in ASSIGNED}},
         {"anew": anew},
     )
-    return Kept(kept, now, anew)
+    return KeptCustomers(kept, now, anew)
 
 
 def _numbered_kinds(step: Step, told: Told) -> list[str]:
@@ -184,7 +176,7 @@ def _grouped(step: Step, told: Told, source: str) -> str:
     )
 
 
-def grown(step: Step, kept: Kept) -> Customers:
+def grown(step: Step, kept: KeptCustomers) -> Customers:
     """Return what is known of every number with new events added up, and what is corrected as it was known.
 
     Needs what `count` made.
@@ -208,7 +200,7 @@ def grown(step: Step, kept: Kept) -> Customers:
     again = np.flatnonzero(kept.anew)
     now.forget(again, names)
     now.told("here")[again] = now.of("first")[1][again]
-    if kept.refreshed:
+    if len(again):
         at, found = fetched(con, f"SELECT number, here, {', '.join(names)} FROM refreshed", sums, ("here",))
         now.told("here")[at] |= found.pop("here")[0]
         now.put(at, found)

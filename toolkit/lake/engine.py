@@ -200,10 +200,7 @@ class Engine:
 
     def numbers(self, name: str, signs: Any) -> None:
         """Create the table `name(sign)` of an array of UBIGINT."""
-        from arro3.core import Array, RecordBatch, Table
-
-        batch = RecordBatch.from_arrays([Array.from_numpy(signs)], names=["sign"])
-        self.con.register("numbers_given", Table.from_batches([batch]))
+        self.con.register("numbers_given", {"sign": signs})
         self.table(name, "SELECT sign FROM numbers_given")
         self.con.unregister("numbers_given")
 

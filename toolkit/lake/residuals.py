@@ -57,11 +57,9 @@ def residual_sums(
         layers[1].append(line)
         for given, arm in zip(values, arms, strict=True):
             given.extend(_residual_parameters(fits[*block, arm][1]))
-    rows = (
-        ", ".join(  # keys are of the type that arms have: where those are cast, each row is joined by itself
-            f"({', '.join([f'CAST({at} AS SMALLINT)', *map(literal, row)])})" for at, row in enumerate(values)
-        )
-    )
+    # keys are of the type that arms have: where those are cast, each row is joined by itself
+    keyed = ([f"CAST({at} AS SMALLINT)", *map(literal, row)] for at, row in enumerate(values))
+    rows = ", ".join(f"({', '.join(each)})" for each in keyed)
     inner = f"SELECT u.*, {', '.join(f'p.{name}' for name in names)} FROM {sums.relation('arm')} u JOIN (SELECT * FROM (VALUES {rows}) AS v(p_arm, {', '.join(names)})) p ON u.arm = p.p_arm"
     for layer in layers:
         inner = f"SELECT *, {', '.join(layer)} FROM ({inner})"
