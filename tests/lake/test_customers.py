@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.lake.customers import DOUBLE, WHOLE, Customers, fetched, kind_of_sum
@@ -49,6 +49,7 @@ def together(one, other):
     return other if one is None else one if other is None else one + other
 
 
+@settings(deadline=None)  # each opens an engine
 @given(before=ROWS, after=ROWS)
 def test_what_comes_is_added_where_it_belongs(before, after):
     expected = {}
@@ -72,6 +73,7 @@ def test_what_comes_is_added_where_it_belongs(before, after):
     assert all(row[1:] == (None, None, None, None, False) for row in read if row[0] not in expected)
 
 
+@settings(deadline=None)
 @given(rows=ROWS, gone=st.sets(st.integers(0, 6)))
 def test_what_is_forgotten_is_not_known_and_counts_for_nothing(rows, gone):
     with Engine() as con:
