@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,11 +39,11 @@ def recent_sums(
             _Side("late_now", "true", "corrections", "counted", "assigned", len(running.looks)),
             _Side("late_before", "NOT is_new", "corrections_before", "late_customers", "was", before),
         ]
-    with ThreadPoolExecutor(2) as pool:  # of few rows, none of these keeps the processor busy
-        late = [pool.submit(_late, con.beside(), running, of_running, advanced, anew, side) for side in sides]
-        if before < len(running.looks):
-            found |= _new_looks(con, running, of_running, advanced, before)
-        now, then = (each.result() for each in late) if late else ({}, {})
+    if before < len(running.looks):
+        found |= _new_looks(con, running, of_running, advanced, before)
+    now, then = (
+        (_late(con, running, of_running, advanced, anew, side) for side in sides) if sides else ({}, {})
+    )
     for place in {*now, *then}:
         if anew <= place[1] < before:
             nothing = [0.0] * len(now.get(place) or then[place])

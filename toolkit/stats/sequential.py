@@ -62,8 +62,9 @@ CLOSEST = math.sqrt(0.998)
 """Successive looks count as correlated no more than this: smaller is the safe side, and spares a finer grid."""
 FAINTEST = 1e-6
 """A smaller correlation of successive looks is what rounding leaves of none: nothing is known, which is the safe side."""
-LAST_STEP = 3e-6
-"""So near (in the logarithm of a probability) one step of Newton's leads to within its square, 1e-11."""
+LAST_STEP = 3e-4
+"""So near (in the logarithm of a probability) one step of Halley's leads to within its cube, 3e-11."""
+ROOT_OF_CIRCLE = math.sqrt(2 * math.pi)
 LOWEST, PANEL, NODES = -6.0, 6.0, 16
 """The grid: from where, panels of how many standard deviations of the step, Gauss-Legendre nodes in each."""
 
@@ -178,42 +179,40 @@ def planned_p_value(
 
     usual = planned_boundaries(fractions, USUAL, correlations)  # most likely known already
     solved = [(math.log(USUAL), [each.z for each in usual if each])]
+    alone = math.log(_nominal(far))
 
-    def excess(log_alpha: float) -> float:
-        near = _extrapolated(solved, log_alpha)
-        boundaries = _boundaries(fractions, math.exp(log_alpha), correlations, near)
-        found = [each.z for each in boundaries if each]
-        solved.append((log_alpha, found))
-        return found[-1] ** 2 - far**2
+    def excess(ends: Sequence[float]) -> float:
+        # all looks together have an alpha a few times this look's own, nearly the same few times wherever z is
+        return alone - math.log(_nominal(ends[-1]))
 
     # the nominal p-value is a floor: a plan asks no less than a single look
-    low = lowest = math.log(min(_nominal(far), 0.98))
+    low = lowest = min(alone, math.log(0.98))
     high = highest = math.log(0.99)
-    # a plan without earlier looks has a formula: it tells about where to begin, from how far this one is from it there
-    share, (known, ends) = min(fractions[-1], 1.0), solved[0]
-    alone = min(-ndtri(max(spent(share, USUAL), ndtr(-FARTHEST))), FARTHEST)
-    at = math.log(4 * ndtr(math.sqrt(share) * ndtri(ndtr(-far * alone / ends[-1]) / 2)))
+    known, begun = solved[0][0], excess(solved[0][1])
     if lowest < known:
-        low, high = (known, high) if ends[-1] ** 2 - far**2 > 0 else (low, known)
+        low, high = (known, high) if begun > 0 else (low, known)
+    at = known + begun
     at = at if low < at < high else _nearest_end(at, low, high, lowest, highest)
     for _ in range(60):
-        found = excess(at)
+        boundaries = _boundaries(fractions, math.exp(at), correlations, _extrapolated(solved, at))
+        solved.append((at, [each.z for each in boundaries if each]))
+        found = excess(solved[-1][1])
         if found > 0 and at == highest:
             return 1.0
-        if abs(found) < 1e-8 or (found < 0 and at == lowest) or high - low < 1e-10:
+        if abs(found) < 1e-9 or (found < 0 and at == lowest) or high - low < 1e-10:
             break
         low, high = (max(low, at), high) if found > 0 else (low, min(high, at))
-        step, left = _root([(x, zs[-1] ** 2 - far**2) for x, zs in solved[-3:]])
-        if low < step < high and left < 1e-8:
+        step, bend = _root([(x, excess(ends)) for x, ends in solved[-3:]])
+        if low < step < high and bend < 1e-9:
             return math.exp(step)
         at = step if low < step < high else _nearest_end(step, low, high, lowest, highest)
     return math.exp(at)
 
 
 def _root(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return about where a falling function of two or three known points (x, y) is zero, and a bound of what is left.
+    """Return about where a falling function of two or three known points (x, y) is zero, and what the third is worth.
 
-    Inverse interpolation: z² is nearly a line in log alpha.
+    Inverse interpolation of what is nearly a line.
     """
     (x, y), (was, before) = points[-1], points[-2]
     if not (x - was) * (y - before) < 0:  # nothing to go by
@@ -222,9 +221,9 @@ def _root(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     step = x - y * slope
     if len(points) > 2 and (points[0][0] - was) * (points[0][1] - before) < 0 and points[0][1] != y:
         first, start = points[0]
-        bend = (slope - (was - first) / (before - start)) / (y - start)
-        step += bend * y * before
-    return step, abs((step - x) * (x - was))
+        bend = (slope - (was - first) / (before - start)) / (y - start) * y * before
+        return step + bend, abs(bend)
+    return step, math.inf
 
 
 def _extrapolated(solved: Sequence[tuple[float, Sequence[float]]], log_alpha: float) -> list[float]:
@@ -371,54 +370,72 @@ class _Path:
         panels = max(1, math.ceil((z - LOWEST) / (PANEL * sd)))
         width = (z - LOWEST) / panels
         at, weight = _rule()
-        nodes = LOWEST + width / 2 * (2 * np.arange(panels)[:, None] + 1 + at)
-        density = _normal(nodes) if before is None else before.density(nodes, width)
-        mass = density * weight * (width / 2)
+        middles = LOWEST + width * (np.arange(panels, dtype=np.float64) + 0.5)
+        nodes = middles[:, None] + at * (width / 2)
+        density = _normal(nodes) if before is None else before.density(middles, width)
+        mass = density * (weight * (width / 2))
         above = np.zeros(mass.size + 1)
         np.cumsum(mass.reshape(-1)[::-1], out=above[-2::-1])
         return cls(nodes, mass, above, width, rho)
 
-    def density(self, ahead: Vector, width: float) -> Vector:
-        """Return the density of the next look's Z at `ahead`, rows no wider than `width`; from what lies within 8 sd."""
-        panels = len(self.nodes)
-        span = min(panels, math.ceil((width + 16 * self.sd) / (self.rho * self.width)) + 1)
-        middle = (ahead.mean(axis=1) / self.rho - LOWEST) / self.width - span / 2
-        first = np.clip(np.rint(middle).astype(int), 0, panels - span)
-        near = first[:, None] + np.arange(span)
-        scale = math.sqrt(0.5) / self.sd
-        off = (ahead * scale)[:, :, None] - (self.nodes * (self.rho * scale))[near].reshape(len(ahead), 1, -1)
-        np.multiply(off, off, out=off)
-        np.exp(np.negative(off, out=off), out=off)
-        found: Vector = (off @ self.mass[near].reshape(len(ahead), -1, 1))[:, :, 0]
-        return found / (self.sd * math.sqrt(2 * math.pi))
+    def density(self, middles: Vector, width: float) -> Vector:
+        """Return the density of the next look's Z on the nodes of panels of this width; from what lies within 8 sd.
 
-    def beyond(self, z: float) -> tuple[float, float]:
-        """Return the probability that the next look is the first to cross z, and the density of its Z there."""
+        With D from the middle of one panel to ρ times that of another, and a and b from there to their nodes,
+        exp(−(D + a − ρ b)² / 2) is exp(−D² / 2 − D a) · exp(−(a − ρ b)² / 2) · exp(D ρ b): few of these depend on both
+        nodes and panels.
+        """
+        panels, sd = len(self.nodes), self.sd
+        span = min(panels, math.ceil((width + 16 * sd) / (self.rho * self.width)) + 1)
+        begins = (middles / self.rho - LOWEST) / self.width - span / 2
+        first = np.minimum(np.maximum(np.rint(begins), 0), panels - span).astype(int)
+        near = first[:, None] + np.arange(span)
+        at, _ = _rule()
+        a, b = at * (width / (2 * sd)), at * (self.rho * self.width / (2 * sd))
+        step = (self.rho / sd) * (LOWEST + self.width * (near + 0.5))
+        between = (middles / sd)[:, None, None] - step[:, :, None]
+        within = np.exp(-0.5 * (a - b[:, None]) ** 2)
+        there = (np.exp(between * b) * self.mass[near]).reshape(-1, NODES) @ within
+        here = np.exp(between * (-0.5 * between - a)).reshape(-1, NODES)
+        found: Vector = (here * there).reshape(-1, span, NODES).sum(axis=1)
+        return found * (1 / (sd * ROOT_OF_CIRCLE))
+
+    def beyond(self, z: float) -> tuple[float, float, float]:
+        """Return the probability that the next look is the first to cross z, the density of its Z there, and its slope."""
         nodes, mass, sd = self.nodes.reshape(-1), self.mass.reshape(-1), self.sd
         low, high = ((z + side * FARTHEST * sd) / self.rho for side in (-1, 1))
-        first, last = int(nodes.searchsorted(low)), int(nodes.searchsorted(high))
+        first, last = nodes.searchsorted((low, high)).tolist()
         off, near = (self.rho * nodes[first:last] - z) / sd, mass[first:last]
-        shares = [ndtr(each) for each in off.tolist()]
-        return float(self.above[last] + near @ shares), float(near @ _normal(off)) / sd
+        shares = np.array([*map(math.erfc, (off * -math.sqrt(0.5)).tolist())])
+        here = near * np.exp(-0.5 * off * off)
+        scale = 1 / (sd * ROOT_OF_CIRCLE)
+        return (
+            float(self.above[last] + 0.5 * (near @ shares)),
+            float(here.sum()) * scale,
+            float(here @ off) * scale / sd,
+        )
 
 
 def _reach(before: _Path | None, due: float, *, near: float) -> tuple[float, float]:
     """Return the z that is crossed for the first time with probability `due`, and with which it is.
 
-    Newton on its logarithm, held in. `near` is where to begin: boundaries of this type fall about as one over the root
-    of the fraction.
+    Halley's method on its logarithm, held in. `near` is where to begin: boundaries of this type fall about as one over
+    the root of the fraction.
     """
     low, high = LOWEST, min(-ndtri(due), FARTHEST)
     if before is None:
         return high, ndtr(-high)
     z = min(near, high)
     for _ in range(100):
-        over, slope = before.beyond(z)
+        over, density, slope = before.beyond(z)
         off = math.log(over / due) if over > 0 else math.inf
         low, high = (z, high) if over > due else (low, z)
         if abs(off) <= 1e-11 or high - low < 1e-11:
             break
-        step = z + off * over / slope if over > 0 and slope > 0 else low
+        step = low
+        if over > 0 and density > 0:
+            bend = 1 + 0.5 * off * (1 + slope * over / density**2)
+            step = z + off * over / density / bend if bend > 0.5 else low
         if not low < step < high:
             z = (low + high) / 2
         elif abs(off) < LAST_STEP:
@@ -429,7 +446,7 @@ def _reach(before: _Path | None, due: float, *, near: float) -> tuple[float, flo
 
 
 def _normal(at: Vector) -> Vector:
-    density: Vector = np.exp(-0.5 * at * at) / math.sqrt(2 * math.pi)
+    density: Vector = np.exp(-0.5 * at * at) / ROOT_OF_CIRCLE
     return density
 
 
