@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from decimal import Decimal
 
 import numpy as np
@@ -163,4 +164,58 @@ def test_arrays_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="shape"):
         Customers(KINDS, customers.values, customers.known[:, :2])
     with pytest.raises(ValueError, match="shape"):
-        Customers(KINDS, customers.values.ravel(), customers.known)
+        Customers(KINDS, [*customers.values[:-1], customers.values[-1][:2]], customers.known)
+
+
+@settings(deadline=None)
+@given(rows=ROWS, numbers=st.integers(0, 9))
+def test_what_is_written_is_read_and_can_be_gone_on_from(rows, numbers):
+    rows = {number: row for number, row in rows.items() if number < numbers}
+    written = io.BytesIO()
+    with Engine() as con:
+        at, found = fetched(con, table(rows), {**KINDS, "first": WHOLE}, ("here",))
+        customers = Customers.none(KINDS).with_more(numbers)
+        customers.told("here")[at] = found.pop("here")[0]
+        customers.put(at, found)
+        customers.save(written)
+        written.seek(0)
+        read = Customers.load(written, KINDS)
+        shown = f"SELECT number, {', '.join(TYPES)}, first, here, corrected FROM"
+        for name, each in (("kept", customers), ("read", read), ("more", read.with_more(0))):
+            each.lend(con, name)
+        assert con.columns("read") == con.columns("kept")
+        assert con.rows(f"{shown} read") == con.rows(f"{shown} kept") == con.rows(f"{shown} more")
+    if numbers:
+        with pytest.raises(ValueError, match="read-only"):
+            read.put(np.array([0]), {"y0": (np.array([2**40]), np.array([True]))})
+
+
+def test_the_largest_numbers_are_read_as_they_were_written():
+    for edge in (2**7, 2**15, 2**31, 2**60):
+        for number in (edge - 1, edge, -edge, -edge - 1):
+            customers = Customers.none({"y0": WHOLE}).with_more(1)
+            customers.put(np.array([0]), {"y0": (np.array([number]), np.array([True]))})
+            written = io.BytesIO()
+            customers.save(written)
+            written.seek(0)
+            values, known = Customers.load(written, {"y0": WHOLE}).with_more(0).of("y0")
+            assert (values.tolist(), known.tolist()) == ([number], [True])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_file_that_ends_too_early_is_refused(share):
+    written = io.BytesIO()
+    Customers.none(KINDS).with_more(100).save(written)
+    cut = written.getvalue()[: int(share * written.tell())]
+    with pytest.raises(ValueError):
+        Customers.load(io.BytesIO(cut), KINDS)
+
+
+def test_other_arrays_than_were_written_are_refused():
+    for arrays in ([np.zeros(3)] * 7, [np.zeros(())] * 7, [np.zeros((7, 1), np.uint8)] * 7):
+        written = io.BytesIO()
+        for each in arrays:
+            np.save(written, each)
+        written.seek(0)
+        with pytest.raises(ValueError):
+            Customers.load(written, KINDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -77,8 +77,8 @@ class Customers:
 
     Attributes:
         kinds: column of sums → how it is kept (`kind_of_sum`).
-        values: shape (columns, numbers), a row for each of FIXED and of `kinds`; zero where it is not known.
-            A row of doubles is kept by its bits.
+        values: shape (numbers,) each, for each of FIXED and of `kinds`; zero where it is not known. Doubles are kept by
+            their bits. In what may be changed they have 64 bits, in what was read as many as they need.
         known: shape (columns + 2, numbers), where there is a value; then a row for each of TOLD.
 
     Raises:
@@ -86,42 +86,64 @@ class Customers:
     """
 
     kinds: dict[str, str]
-    values: Numbers
+    values: list[npt.NDArray[Any]]
     known: Flags
 
     def __post_init__(self) -> None:
-        columns = len(FIXED) + len(self.kinds)
-        if [*self.values.shape] != [columns, len(self)] or [*self.known.shape] != [
+        columns, shape = len(FIXED) + len(self.kinds), (len(self),)
+        if [each.shape for each in self.values] != [shape] * columns or self.known.shape != (
             columns + len(TOLD),
-            len(self),
-        ]:
+            *shape,
+        ):
             raise ValueError("arrays of customers are not of one shape")
 
     @classmethod
     def none(cls, kinds: Mapping[str, str]) -> Self:
         """Return nobody."""
         columns = len(FIXED) + len(kinds)
-        return cls(
-            dict(kinds), np.zeros((columns, 0), np.int64), np.zeros((columns + len(TOLD), 0), np.bool_)
-        )
+        values = [np.zeros(0, np.int64) for _ in range(columns)]
+        return cls(dict(kinds), values, np.zeros((columns + len(TOLD), 0), np.bool_))
+
+    @classmethod
+    def load(cls, file: BinaryIO, kinds: Mapping[str, str]) -> Self:
+        """Return what `save` wrote, not to be changed.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+        try:
+            values = [np.load(file) for _ in range(len(FIXED) + len(kinds))]
+            known = np.unpackbits(np.load(file), axis=1, count=len(values[0])).view(np.bool_)
+        except (EOFError, TypeError, IndexError) as wrong:  # an end too early, or other arrays than bits
+            raise ValueError(f"arrays of customers cannot be read: {wrong}") from wrong
+        for array in (*values, known):
+            array.flags.writeable = False
+        return cls(dict(kinds), values, known)
+
+    def save(self, file: BinaryIO) -> None:
+        """Write all arrays into an open file, each as narrow as it can be: most of writing them is their bytes."""
+        for name, row in zip([*FIXED, *self.kinds], self.values, strict=True):
+            np.save(file, row if self.kinds.get(name) == DOUBLE else _narrow(row))
+        np.save(file, np.packbits(self.known, axis=1))
 
     def __len__(self) -> int:
-        return int(self.values.shape[-1])
+        return int(self.known.shape[-1])
 
     def with_more(self, more: int) -> Self:
         """Return a copy that may be changed, with so many numbers more, of which nothing is known."""
         size = len(self)
-        values = np.zeros((self.values.shape[0], size + more), np.int64)
+        values = [np.zeros(size + more, np.int64) for _ in self.values]
         known = np.zeros((self.known.shape[0], size + more), np.bool_)
-        values[:, :size], known[:, :size] = self.values, self.known
+        for row, kept in zip(values, self.values, strict=True):
+            row[:size] = kept
+        known[:, :size] = self.known
         return type(self)(self.kinds, values, known)
 
     def without_sums(self) -> Customers:
         """Return a copy that may be changed, of what is known besides sums."""
         fixed = len(FIXED)
-        return Customers(
-            {}, self.values[:fixed].copy(), np.concatenate([self.known[:fixed], self.known[-len(TOLD) :]])
-        )
+        values = [row.astype(np.int64) for row in self.values[:fixed]]
+        return Customers({}, values, np.concatenate([self.known[:fixed], self.known[-len(TOLD) :]]))
 
     def of(self, name: str) -> tuple[npt.NDArray[Any], Flags]:
         """Return the values of a column and where there is one: these arrays themselves."""
@@ -188,7 +210,7 @@ class Customers:
 def _as_it_was(column: str, kind: str) -> str:
     """Return the expression of a kept number as the engine had it."""
     if kind in {WHOLE, DOUBLE}:
-        return column
+        return column if kind == DOUBLE else f"CAST({column} AS BIGINT)"
     return f"CAST(CAST({column} AS DECIMAL(38,0)) * {10 ** -int(kind):.{kind}f} AS DECIMAL(38,{kind}))"
 
 
@@ -197,6 +219,15 @@ def _as_kept(column: str, kind: str) -> str:
     if kind == DOUBLE:
         return f"CAST({column} AS DOUBLE)"
     return f"CAST({column} AS BIGINT)" if kind == WHOLE else f"CAST({column} * {10 ** int(kind)} AS BIGINT)"
+
+
+def _narrow(row: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return whole numbers with as few bits as they need."""
+    lowest, highest = (int(row.min()), int(row.max())) if len(row) else (0, 0)
+    kinds = (np.int8, np.int16, np.int32, np.int64)
+    return row.astype(
+        next(kind for kind in kinds if np.iinfo(kind).min <= lowest and highest <= np.iinfo(kind).max)
+    )
 
 
 def _refuse_large(name: str, values: npt.NDArray[Any], kind: str) -> None:

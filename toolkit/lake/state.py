@@ -30,7 +30,7 @@ __all__ = ["STATE_UPTO", "State", "Store", "store_of", "taken_in"]
 
 STATE_UPTO = 200_000_000
 """Beyond so many events without a state, none is begun: the signs of all would have to be in memory at once."""
-FORMAT = 7
+FORMAT = 8
 FAN = 5
 """So many files of about one size become one."""
 MANIFEST = "state.json"
@@ -56,7 +56,7 @@ class State:
         ledger: the ledger's files that were read.
         enrolled: what is known of them.
         ids: files of all ids ever met, and the number by which other files call each.
-        customers: the files of what is known of every number: arm, assigned, first, here, plain sums and what corrections change.
+        customers: the file of what is known of every number: arm, assigned, first, here, plain sums and what corrections change.
         kinds: how each sum is kept.
         marked: files of events that cannot just be added up.
         corrections: files of what these change, each with the `step` that found it.
@@ -194,12 +194,16 @@ class Store:
         """
         if not state.customers:
             return Customers.none({})
-        values, known = (np.load(self.path(name), mmap_mode="r") for name in state.customers)
-        return Customers(state.kinds, values, known)
+        (name,) = state.customers
+        with open(self.path(name), "rb") as file:  # noqa: PTH123
+            return Customers.load(file, state.kinds)
 
     def with_customers(self, customers: Customers) -> list[str]:
-        """Write what is known of every number as new files and return their names."""
-        return self._save({"customers": customers.values, "flags": customers.known})
+        """Write what is known of every number as a new file and return its name."""
+        name = f"customers-{uuid.uuid4().hex}.npy"
+        with open(self.path(name), "wb") as file:  # noqa: PTH123
+            customers.save(file)
+        return [name]
 
     def hours(self, state: State) -> Hours | None:
         """Return the orders by the hour that are kept, if any are."""
