@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.calibration.peeking import GAUSSIAN, WORLDS, World, judge, looks, peek, peek_gaussian
 from tests.real_experiments import SHARED, needs_real_data
+from toolkit.stats import sequential
 from toolkit.stats.sequential import (
     Boundary,
     always_on_boundary,
@@ -163,16 +163,60 @@ def test_looks_so_early_that_nothing_may_be_spent_stay_finite_and_spend_nothing(
     assert found[2].z == pytest.approx(scipy.stats.norm.isf(0.025), abs=1e-8)
 
 
-def test_sixty_looks_take_less_than_a_fifth_of_a_second():
-    weeks = np.arange(1, 60)
-    for share in (0, 0.1, 1, 1e9):  # the more persistent customers are, the finer the grid
+def test_the_grid_stays_small_however_persistent_customers_are(monkeypatch):
+    sizes, weeks = [], np.arange(1, 60)
+
+    def noted(z, before, rho, within=sequential._Path.within):
+        path = within(z, before, rho)
+        sizes.append(path.nodes.size)
+        return path
+
+    monkeypatch.setattr(sequential._Path, "within", noted)
+    for share in (0, 0.1, 1, 1e9):
         rho = np.sqrt(weeks * (share * (weeks + 1) + 1) / ((weeks + 1) * (share * weeks + 1)))
-        took = []
-        for _ in range(3):
-            start = time.process_time()
-            planned_boundaries(np.arange(1, 61) / 60, 0.05, rho)
-            took.append(time.process_time() - start)
-        assert min(took) < 0.2
+        planned_boundaries(np.arange(1, 61) / 60, 0.0501, rho)
+    assert len(sizes) > 100
+    assert max(sizes) < 1000
+
+
+def crossed_first(limits, correlations):
+    """P(Z crosses its limit for the first time at each look), one side, by dense quadrature from look to look."""
+    at, weight = np.polynomial.legendre.leggauss(800)
+    shares, path = [], None
+    for limit, rho in zip(limits, (None, *correlations), strict=True):
+        nodes = (limit + 9) / 2 * at + (limit - 9) / 2
+        if path is None:
+            shares.append(scipy.stats.norm.sf(limit))
+            density = scipy.stats.norm.pdf(nodes)
+        else:
+            sd = math.sqrt(1 - rho**2)
+            shares.append(path[1] @ scipy.stats.norm.sf((limit - rho * path[0]) / sd))
+            density = scipy.stats.norm.pdf((nodes[:, None] - rho * path[0]) / sd) @ path[1] / sd
+        path = nodes, density * weight * (limit + 9) / 2
+    return shares
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.floats(0.1, 1), min_size=6, max_size=6),
+    st.lists(st.floats(0.05, 0.998), min_size=5, max_size=5),
+    st.floats(0.001, 0.5),
+)
+def test_every_look_is_crossed_first_as_often_as_it_may_by_dense_quadrature(gaps, rhos, alpha):
+    fractions = np.cumsum(gaps) / sum(gaps)
+    due = np.diff([0, *(spent(fraction, alpha) for fraction in fractions)])
+    found = crossed_first(zs(planned_boundaries(fractions, alpha, rhos)), rhos)
+    assert found == pytest.approx(due, rel=1e-7, abs=1e-11)
+
+
+@settings(max_examples=15, deadline=None)
+@given(gaps, st.lists(st.floats(0.05, 0.998), min_size=3, max_size=3), st.floats(0.05, 7))
+def test_a_planned_p_value_is_the_alpha_whose_last_boundary_is_there(gaps, rhos, z):
+    fractions = np.cumsum(gaps) / sum(gaps)
+    found = planned_p_value(z, fractions, rhos)
+    if found < 0.98:
+        last = planned_boundaries(fractions, found, rhos)[-1].z
+        assert scipy.stats.norm.logsf(last) == pytest.approx(scipy.stats.norm.logsf(z), abs=1e-8)
 
 
 @settings(max_examples=25, deadline=None)
