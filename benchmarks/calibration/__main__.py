@@ -15,8 +15,8 @@ from toolkit.stats.skew import GROSS_LIMIT, GROSS_LIMIT_UNBOUNDED, NET_LIMIT, ca
 OUT = Path(__file__).parents[2] / "docs" / "calibration.md"
 RUNS = 20_000
 SEED = 7
-FURTHER = range(1001, 1006)
-"""Seeds of further runs of a cell that lies outside the bands."""
+MORE = 5
+"""So many times as many runs where nothing has an effect, so that chance takes no rate out of its band."""
 FEWEST = 1000
 """A cell with fewer trusted runs says nothing to within a percent."""
 
@@ -64,23 +64,10 @@ def _alike(runs: int) -> tuple[list[str], list[str]]:
             for kind in (*KINDS, *SHOWN):
                 each = found[kind]
                 marked = _outside(each, 1 - FALSE[1], 1 - FALSE[0])
-                if marked:
-                    _progress(f"once more: {shop}, {split}, {kind}")
-                    outside.append(f"{shop}, {split}, {kind} ({_further(world, kind, runs)})")
+                outside += [f"{shop}, {split}, {kind}"] if marked else []
                 shown = f"{_percent(1 - each.held)} | {_sides(each)}" if _says(each) else " | |"
                 lines.append(f"| {shop} | {split} | {kind} | {_percent(each.share)} | {shown} |{marked}")
     return lines, outside
-
-
-def _further(world: World, kind: str, runs: int) -> str:
-    """Return what other runs say of a cell outside the bands: chance, or the interval?"""
-    found = [alike(world, runs, seed)[kind] for seed in FURTHER]
-    whole = Result(
-        *(sum(getattr(each, name) for each in found) for name in ("runs", "trusted", "high", "low"))
-    )
-    return (
-        f"in {whole.runs:,} further runs {_percent(1 - whole.held)}: {_sides(whole).replace(' | ', ' and ')}"
-    )
 
 
 def _grid(runs: int) -> tuple[list[str], list[str], list[str]]:
@@ -212,12 +199,13 @@ def main(runs: int) -> None:
     begin = time.monotonic()
     _progress("known figures")
     known = _known(runs)
-    alike_rows, alike_outside = _alike(runs)
+    alike_rows, alike_outside = _alike(MORE * runs)
     grid_rows, grid_outside, trusted = _grid(runs)
     share_rows, share_outside = _shares(runs)
     far = _far(runs)
     values = {
         "runs": f"{runs:,}",
+        "alike_runs": f"{MORE * runs:,}",
         "far_runs": f"{10 * runs:,}",
         "known": "\n".join(known),
         "alike": "\n".join(alike_rows),
@@ -241,7 +229,7 @@ def main(runs: int) -> None:
 
 PAGE = """# Calibration
 
-`make calibrate` writes this page: {runs} simulated experiments per cell, seeds fixed, through the toolkit's own
+`make calibrate` writes this page: {runs} simulated experiments per cell or more, seeds fixed, through the toolkit's own
 moments, regressions, intervals and reasons for distrust.
 
 ## What is asked
@@ -265,7 +253,7 @@ experiment's pooled customers gave, effect and all.
 Capped metrics are capped by the rule below; “adjusted” is by revenue in the span before, which is capped at the
 same quantile of itself where the metric is. “As shown” is what decides in the end: where the interval as
 measured is not to be trusted, its skew-corrected form, or else that of the unadjusted numbers. Rates are left
-out where fewer than 1,000 runs were trusted.
+out where fewer than 1,000 runs were trusted. {alike_runs} runs a world: a rate is known to 0.07 %.
 
 {alike}
 
@@ -328,6 +316,10 @@ a skewness of 0.15 both sides are right down to 0.0001.
   least 10 customers above the cap. Elsewhere {unbounded}, since a sample shows less of a tail than there is.
 - Without the correction (raw, adjusted, ratio) net skewness at most {net}: sides shift by 0.085 A. At equal arms
   it is 0; at 10:90 a conversion rate needs about 320 held-out buyers.
+- An adjusted interval where the numbers without the adjustment keep the same limit as well: what covariates explain
+  of a sample's largest customers says nothing of those yet unseen. Where residuals alone were asked (equal arms of
+  10,000, 3 % buyers, log-sd 1.5, uncapped) 8 % were trusted, and of those 6.1 % were false positives; of those
+  whose unadjusted skewness lay above 0.25, 8.2 %.
 - A covariate's own gross skewness at most {gross}: with revenue before uncapped, log-sd 1.5 and 2,000 held out,
   the capped and adjusted interval held the truth 93.8 % of the time, lay below it 4.1 %, and adjusting took
   away 2 % of the variance; with the covariate capped 94.5 %, 2.7 % and 15 %.

@@ -68,6 +68,7 @@ class Run:
     ratio: float = 0.0
     bounded: bool | None = None
     covariates: Sequence[tuple[Group, Group]] = ()
+    unadjusted: tuple[Group, Group] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +266,7 @@ def _reason(way: Way, run: Run) -> str | None:
         skew_corrected=way.skew_corrected,
         bounded=bounded,
         covariates=run.covariates,
+        unadjusted=run.unadjusted,
     )
 
 
@@ -293,21 +295,28 @@ def _kinds(control: History, treated: History, quantile: float) -> Iterator[tupl
     moments = [Moments.of(each).with_silent(arm.customers) for each, arm in zip(rows, arms, strict=True)]
     converters = [int(each[:, 0].sum()) for each in rows]
 
-    def run(groups: list[Group], *, capped: bool | None = None, covariate: int | None = None) -> Run:
-        by = [] if covariate is None else [(plain(covariate)[0], plain(covariate)[1])]
-        return Run(*groups, converters, 0.0, bounded=capped, covariates=by)
+    def run(
+        groups: Sequence[Group],
+        *,
+        capped: bool | None = None,
+        covariate: int | None = None,
+        unadjusted: tuple[Group, Group] | None = None,
+    ) -> Run:
+        by = [] if covariate is None else [plain(covariate)]
+        return Run(*groups, converters, 0.0, bounded=capped, covariates=by, unadjusted=unadjusted)
 
-    def plain(place: int) -> list[Group]:
-        return [_mean(each, place) for each in moments]
+    def plain(place: int) -> tuple[Group, Group]:
+        return _mean(moments[0], place), _mean(moments[1], place)
 
     def regressed(places: list[int], terms: int, covariates: list[int]) -> list[Group]:
         return _regressed(rows, moments, places, terms, covariates)
 
     yield "conversion", run(plain(0))
     yield "mean", run(plain(1))
-    yield "mean, adjusted", run(regressed([1, 3], 1, [1]), covariate=3)
+    yield "mean, adjusted", run(regressed([1, 3], 1, [1]), covariate=3, unadjusted=plain(1))
     yield "mean, capped", run(plain(4), capped=bounded)
-    yield "mean, capped and adjusted", run(regressed([4, 5], 1, [1]), capped=bounded, covariate=5)
+    capped = regressed([4, 5], 1, [1])
+    yield "mean, capped and adjusted", run(capped, capped=bounded, covariate=5, unadjusted=plain(4))
     yield "ratio", run(regressed([1, 2], 2, []))
 
 

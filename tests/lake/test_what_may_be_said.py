@@ -247,6 +247,44 @@ def shop(folder, *, customers=4000, exposed_holdout=0, seed=2):
     )
 
 
+EXPLAINED = """\
+key: said
+start: 2026-01-01
+end: 2026-02-01
+arms: {holdout: 0.5, treatment: 0.5}
+control: holdout
+assignment: {source: files, path: outcomes.parquet}
+outcomes: {source: files, path: outcomes.parquet}
+metrics:
+  - {name: bought, kind: conversion, column: bought, role: primary}
+  - {name: spend, kind: mean, column: spend, covariates: [history]}
+"""
+
+
+@pytest.mark.parametrize(("log_sd", "trusted"), [(0.6, True), (1.25, False)])
+def test_an_adjustment_that_explains_the_largest_customers_does_not_make_their_tail_trusted(
+    tmp_path, log_sd, trusted
+):
+    rng = np.random.default_rng(1)
+    history = np.round(np.exp(rng.normal(0, log_sd, 4000)), 4)
+    pd.DataFrame(
+        {
+            "id": [f"c{n}" for n in range(4000)],
+            "arm": np.tile(["holdout", "treatment"], 2000),
+            "assigned_at": pd.Timestamp("2026-01-02", tz="UTC"),
+            "bought": 1 - np.arange(4000) % 5 // 4,
+            "spend": np.round(history + rng.gamma(4, 0.1, 4000), 4),
+            "history": history,
+        }
+    ).to_parquet(tmp_path / "outcomes.parquet")
+    lift = next(each for each in whole(measured(tmp_path, spec=EXPLAINED)) if each.metric == "spend")
+    assert lift.adjusted.variance_reduction > 0.8
+    assert (lift.decision, lift.trusted) == ("adjusted", trusted)
+    assert [note for note in lift.notes if note.startswith("so uneven")] == (
+        [] if trusted else [lift.notes[-1]]
+    )
+
+
 def test_the_effect_on_the_exposed_is_the_effect_over_the_share_exposed(tmp_path):
     frame = shop(tmp_path)
     found = measured(tmp_path, spec=EVENTS, as_of=date(2026, 1, 31))

@@ -261,6 +261,18 @@ def test_an_adjustment_by_a_covariate_more_uneven_than_the_holdout_bears_is_not_
     assert "adjusted by a covariate so uneven" in reason(tame, wild)
 
 
+def test_an_adjustment_is_trusted_only_where_the_unadjusted_numbers_are_as_even():
+    adjusted = tuple(mean_of(shoppers(n, seed=n, cap=5.0)) for n in (18_000, 2000))
+    uneven = tuple(mean_of(shoppers(n, log_sd=1.5, seed=n)) for n in (18_000, 2000))
+
+    def reason(unadjusted):
+        return distrust(*adjusted, (540, 60), skew_corrected=True, bounded=True, unadjusted=unadjusted)
+
+    assert reason(None) is None
+    assert reason(adjusted) is None
+    assert f"so uneven (skewness {skewness(*uneven).gross:.2f}" in reason(uneven)
+
+
 @given(st.integers(1, 10**7), st.lists(st.integers(1, 10**7), min_size=1, max_size=4))
 def test_a_cap_is_a_quantile_with_enough_customers_above_it(control, treated):
     found = cap_for(control, treated)

@@ -158,6 +158,7 @@ def distrust(
     skew_corrected: bool,
     bounded: bool,
     covariates: Sequence[tuple[Group, Group]] = (),
+    unadjusted: tuple[Group, Group] | None = None,
 ) -> str | None:
     """Return why a 95 % interval is not to be trusted, in words; None where it is.
 
@@ -166,8 +167,10 @@ def distrust(
     none of which knows of skewness. `bounded` says that no customer yet unseen can count for much: numbers 0 or
     1, or capped with at least `FEWEST_ABOVE` customers above the cap. `covariates` are both arms' means of what
     the estimate is adjusted by: a slope on uneven numbers is a few customers' slope, in the smaller arm above
-    all, and the variance does not show it. The limits are what `docs/calibration.md` supports. All but the first look at pooled numbers and arm sizes only, which hardly move with the difference,
-    so that trusting does not select.
+    all, and the variance does not show it. `unadjusted` are both arms without adjustment, which must be as even: what
+    covariates happen to explain of this sample's largest customers says nothing of those yet unseen. The limits are
+    what `docs/calibration.md` supports. All but the first look at pooled numbers and arm sizes only, which hardly move
+    with the difference, so that trusting does not select.
 
     Raises:
         ValueError: a group does not know its third cumulant.
@@ -192,10 +195,11 @@ def distrust(
             f"customers of the smaller arm of {smaller:,} decide what is adjusted; cap the covariate or leave it out"
         )
     found = skewness(treated, control)
+    gross = max(found.gross, skewness(*unadjusted).gross if unadjusted else 0.0)
     limit = GROSS_LIMIT if bounded else GROSS_LIMIT_UNBOUNDED
-    if found.gross > limit:
+    if gross > limit:
         return (
-            f"so uneven (skewness {found.gross:.2f}, at most {limit:g}) that a 95 % interval from "
+            f"so uneven (skewness {gross:.2f}, at most {limit:g}) that a 95 % interval from "
             f"{smaller:,} customers in the smaller arm would miss more often than 5 times in 100; "
             f"{'cap it lower' if skew_corrected else 'cap it'} or hold out more customers"
         )

@@ -49,7 +49,10 @@ def judge(
         for mend in (False, True):
             if mend and (metric.kind == "ratio" or block.startswith("capped")):
                 continue
-            why = _distrust(experiment, readings, metric, names, block, groups[block], converters, mend=mend)
+            why = _distrust(
+                experiment, readings, metric, names, block, groups[block], converters,
+                mend=mend, unadjusted=groups.get(plain[block]) if block in plain else None,
+            )  # fmt: skip
             if why is None:
                 left = (f"the unadjusted numbers decide: {first}",) if block != planned and first else ()
                 return Judged(block, mend, trusted=True, notes=left)
@@ -66,7 +69,8 @@ def _distrust(
     groups: tuple[Group, Group],
     converters: Mapping[str, int],
     *,
-    mend: bool = False,
+    mend: bool,
+    unadjusted: tuple[Group, Group] | None,
 ) -> str | None:
     """Return why the deciding interval is not to be trusted, None where it is; with `mend`, once corrected."""
     few = {arm: n for arm, n in converters.items() if n < FEWEST_CONVERTERS}
@@ -88,4 +92,5 @@ def _distrust(
         skew_corrected=capped or mend,
         bounded=metric.kind == "conversion" or bool(capped and cap and cap.above >= FEWEST_ABOVE),
         covariates=covariates,
+        unadjusted=unadjusted,
     )
