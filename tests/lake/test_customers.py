@@ -110,6 +110,24 @@ def test_more_numbers_leave_the_others_as_they_are_and_what_was_lent():
     assert shown == [(0, None, None, False), (1, 7, 5, True), (2, 8, None, False)]
 
 
+def test_a_few_numbers_are_lent_as_they_are_among_all():
+    customers = Customers.none(KINDS).with_more(9)
+    values = np.arange(9)
+    customers.put(slice(None), {"y0": (values * 10, values % 2 == 0), "arm": (values % 3, values < 8)})
+    customers.told("here")[:] = values > 4
+    with Engine() as con:
+        was = {"was": (values, values > 3)}
+        customers.lend(con, "every", was, {"anew": values == 6})
+        customers.lend(con, "few", was, {"anew": values == 6}, at=np.array([7, 0, 6]))
+        shown = "SELECT number, arm, y0, was, here, anew FROM"
+        wanted = con.rows(f"{shown} every WHERE number IN (0, 6, 7) ORDER BY number")
+        assert con.columns("few") == con.columns("every")
+        assert con.rows(f"{shown} few ORDER BY number") == wanted
+        assert wanted[1] == (6, 0, 60, 6, True, True)
+        customers.lend(con, "nobody", at=np.zeros(0, np.int64))
+        assert con.rows("SELECT * FROM nobody") == []
+
+
 def test_a_sum_that_has_no_room_is_refused_rather_than_turned_round():
     with Engine() as con:
         with pytest.raises(ValueError, match="too large"):

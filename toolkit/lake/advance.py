@@ -212,7 +212,7 @@ def _take(
     activity = activity_of(con, experiment, told, few)
     more = by_name.get(order, (0,) * 5)[4] > state.by_name.get(order, (0,) * 5)[4]
     activity = replace(activity, without_amount=without_amount(step, told, order, few, more=more))
-    since = changed_since(step, told, anew=anew)
+    since = changed_since(step, told, kept, anew=anew)
     hours = counting.result() if counting else _all_hours(step, lake, told)
     if writing:
         writing.add(partial(write_last, beside, after, hours))

@@ -15,6 +15,8 @@ from toolkit.lake.activity import (
     counts_of,
     repeated_orders,
 )
+from toolkit.lake.counting import KeptCustomers
+from toolkit.lake.customers import fetched
 from toolkit.lake.engine import quoted
 from toolkit.lake.events import Told
 from toolkit.lake.hours import HOUR
@@ -137,7 +139,7 @@ def _merge(step: Step, told: Told, *, anew: bool) -> None:
     )
 
 
-def changed_since(step: Step, told: Told, *, anew: bool) -> int:
+def changed_since(step: Step, told: Told, kept: KeptCustomers, *, anew: bool) -> int:
     """Return an instant before which nothing differs from what was known; 0 where anything may.
 
     Creates `late_customers(number, arm, assigned, was, y…, c_y…, differs)`: of whom something differs before the kept
@@ -149,10 +151,7 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
     says.
     """
     con, upto = step.con, step.state.upto
-    if step.experiment.analysis.looks == "fixed" or not step.state.customers or anew:
-        return 0
-    moved = "was IS NOT NULL AND assigned IS DISTINCT FROM was"
-    if con.rows(f"SELECT 1 FROM kept_customers WHERE {moved} LIMIT 1"):
+    if step.experiment.analysis.looks == "fixed" or not step.state.customers or anew or kept.moved():
         return 0
     counts = counts_of(step.experiment, told)
     columns = ", ".join(["number", "known", "kind", "off", "k", *step.values, "v_net"])
@@ -164,9 +163,11 @@ def changed_since(step: Step, told: Told, *, anew: bool) -> int:
         f"WHERE happened >= assigned AND {counts} UNION ALL SELECT number, known AS differs FROM ({differ})) "
         f"WHERE differs < {upto} GROUP BY number",
     )
+    numbers, _ = fetched(con, f"SELECT number FROM late WHERE number < {step.numbered}", {})
+    kept.lend(con, "late_kept", numbers)
     names = ", ".join(f"{each.name}, c_{each.name}" for each in step.needs.counted)
     known = (
-        f"SELECT number, arm, assigned, was, {names} FROM kept_customers UNION ALL BY NAME "
+        f"SELECT number, arm, assigned, was, {names} FROM late_kept UNION ALL BY NAME "
         "SELECT number, arm, assigned FROM fresh_ids"
     )
     con.table("late_customers", f"SELECT k.*, l.differs FROM late l JOIN ({known}) k ON l.number = k.number")

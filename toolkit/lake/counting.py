@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.lake.activity import MICROSECOND, codes_of, counts_of, kind_of, plain_numbers, together
-from toolkit.lake.customers import DOUBLE, WHOLE, Customers, Flags, fetched, kind_of_sum
-from toolkit.lake.engine import micros_of, parquet, text
+from toolkit.lake.customers import DOUBLE, WHOLE, Customers, Flags, Numbers, fetched, kind_of_sum
+from toolkit.lake.engine import Engine, micros_of, parquet, text
 from toolkit.lake.events import Told, among
 from toolkit.lake.sources import FileTable
 from toolkit.lake.step import Step
@@ -56,6 +56,20 @@ class KeptCustomers:
     customers: Customers
     assigned: Customers
     anew: Flags
+
+    def moved(self) -> bool:
+        """Return whether anybody's assignment, having been known, is another now."""
+        was, had = self.customers.of("assigned")
+        now, known = self.assigned.of("assigned")
+        return bool((had & ~(known & (now == was))).any())
+
+    def lend(self, con: Engine, name: str, at: Numbers | None = None) -> None:
+        """Create the view `name`: what is kept, with the arm and assignment of now, and that which it `was`; of `at` alone."""
+        besides = {
+            "was": self.customers.of("assigned"),
+            **{each: self.assigned.of(each) for each in ASSIGNED},
+        }
+        self.customers.lend(con, name, besides, {"anew": self.anew}, at=at)
 
 
 def count(step: Step, told: Told, *, only_newcomers: bool) -> KeptCustomers:
@@ -126,12 +140,12 @@ def _keep_up(step: Step, *, only_newcomers: bool) -> KeptCustomers:
         raise ValueError("numbers and customers are not of one state")
     now, (was, had) = kept.without_sums(), kept.of("assigned")
     if only_newcomers:
-        numbers, found = fetched(con, "SELECT * FROM newcomers", ASSIGNED)
+        numbers, new = fetched(con, "SELECT * FROM newcomers", ASSIGNED)
         anew = np.zeros(len(kept), np.bool_)
         anew[numbers] = True
         fresh = ~had[numbers]
         now.put(
-            numbers[fresh], {name: (values[fresh], known[fresh]) for name, (values, known) in found.items()}
+            numbers[fresh], {name: (values[fresh], known[fresh]) for name, (values, known) in new.items()}
         )
     else:
         now_assigned = (
@@ -141,13 +155,9 @@ def _keep_up(step: Step, *, only_newcomers: bool) -> KeptCustomers:
         now.put(*fetched(con, now_assigned, ASSIGNED))
         assigned, known = now.of("assigned")
         anew = known & ~(had & (assigned == was))
-    kept.lend(
-        con,
-        "kept_customers",
-        {"was": (was, had), **{name: now.of(name) for name in ASSIGNED}},
-        {"anew": anew},
-    )
-    return KeptCustomers(kept, now, anew)
+    found = KeptCustomers(kept, now, anew)
+    found.lend(con, "kept_customers")
+    return found
 
 
 def _numbered_kinds(step: Step, told: Told) -> list[str]:

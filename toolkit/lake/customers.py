@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from toolkit.lake.engine import Engine
 
-__all__ = ["DOUBLE", "WHOLE", "Customers", "Flags", "Found", "fetched", "kind_of_sum"]
+__all__ = ["DOUBLE", "WHOLE", "Customers", "Flags", "Found", "Numbers", "fetched", "kind_of_sum"]
 
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -189,11 +189,18 @@ class Customers:
         known[at] = had | there
 
     def lend(
-        self, con: Engine, name: str, besides: Found | None = None, told: Mapping[str, Flags] | None = None
+        self,
+        con: Engine,
+        name: str,
+        besides: Found | None = None,
+        told: Mapping[str, Flags] | None = None,
+        *,
+        at: Numbers | None = None,
     ) -> None:
         """Create the view `name(number, here, corrected, arm, assigned, first, …)`, which reads these arrays where they are.
 
-        `besides` and `told` are further columns, or stand in place of those of that name.
+        `besides` and `told` are further columns, or stand in place of those of that name. With `at` it shows those
+        numbers alone, of a copy.
         """
         valued = {column: self.of(column) for column in [*FIXED, *self.kinds]} | (besides or {})
         flags = {column: self.told(column) for column in TOLD} | dict(told or {})
@@ -203,6 +210,8 @@ class Customers:
             lent[f"v_{column}"], lent[f"k_{column}"] = values, known
             said = _as_it_was(f"v_{column}", self.kinds.get(column, WHOLE))
             shown.append(f"CASE WHEN k_{column} THEN {said} END AS {column}")
+        if at is not None:
+            lent = {column: each[at] for column, each in lent.items()}
         con.lend(f"{name}_lent", lent)
         con.view(name, f"SELECT {', '.join(shown)} FROM {name}_lent")
 

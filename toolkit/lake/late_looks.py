@@ -36,14 +36,19 @@ def recent_sums(
     sides = []
     if anew < before and con.one("SELECT count(*) FROM late_customers")[0]:
         sides = [
-            _Side("late_now", "true", "corrections", "counted", "assigned", len(running.looks)),
-            _Side("late_before", "NOT is_new", "corrections_before", "late_customers", "was", before),
+            _Side("late_now", "true", "corrections", _now(advanced), "assigned", len(running.looks)),
+            _Side(
+                "late_before",
+                "NOT is_new",
+                "corrections_before",
+                _sums_of(advanced, "late_customers"),
+                "was",
+                before,
+            ),
         ]
     if before < len(running.looks):
         found |= _new_looks(con, running, of_running, advanced, before)
-    now, then = (
-        (_late(con, running, of_running, advanced, anew, side) for side in sides) if sides else ({}, {})
-    )
+    now, then = (_late(con, running, of_running, anew, side) for side in sides) if sides else ({}, {})
     for place in {*now, *then}:
         if anew <= place[1] < before:
             nothing = [0.0] * len(now.get(place) or then[place])
@@ -62,21 +67,19 @@ def _new_looks(
         f"WHERE assigned IS NOT NULL AND {counts_of(running.experiment, running.told)} AND happened >= {since}"
     )
     corrections = f"SELECT *, number * {arms} + arm AS place FROM corrections_new WHERE off IS NOT NULL AND known >= {since}"
-    active = "SELECT * FROM active"
-    if advanced.step.attributed:  # there, places are not made of numbers
-        active = _sums_of(advanced, "counted WHERE assigned IS NOT NULL")
-    running.run_back(con, "new_looks", running.steps(events, corrections), before, len(running.looks), active)
+    steps = running.steps(events, corrections)
+    running.run_back(con, "new_looks", steps, before, len(running.looks), _now(advanced))
     return {place: row for place, row in of_running(con, "new_looks").items() if place[1] >= before}
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """How to sum late customers' looks: which of `late_events`, with which corrections, from whose sums, until which look."""
+    """How to sum late customers' looks: which of `late_events`, with which corrections, from what sums, until which look."""
 
     name: str
     which: str
     corrections: str
-    customers: str
+    sums: str
     assigned: str
     until: int
 
@@ -85,7 +88,6 @@ def _late(
     con: Engine,
     running: Running,
     of_running: Callable[[Engine, str], Found],
-    advanced: Advanced,
     anew: int,
     side: _Side,
 ) -> Found:
@@ -103,9 +105,15 @@ def _late(
         f"SELECT c.place, x.* EXCLUDE (number) FROM {side.corrections} x JOIN {whose} c ON x.number = c.number "
         f"WHERE x.off IS NOT NULL AND x.known >= {since}"
     )
-    active = _sums_of(advanced, f"{side.customers} WHERE number IN (SELECT number FROM {whose})")
-    running.run_back(con, side.name, running.steps(events, corrections), anew, side.until, active)
+    running.run_back(con, side.name, running.steps(events, corrections), anew, side.until, side.sums)
     return of_running(con, side.name)
+
+
+def _now(advanced: Advanced) -> str:
+    """Return the query (place, y…) of all customers' sums, by numbers."""
+    if advanced.step.attributed:  # there, the places of `active` are not made of numbers
+        return _sums_of(advanced, "counted WHERE assigned IS NOT NULL")
+    return "SELECT * FROM active"
 
 
 def _sums_of(advanced: Advanced, relation: str) -> str:
