@@ -311,12 +311,13 @@ def _kinds(control: History, treated: History, quantile: float) -> Iterator[tupl
     def regressed(places: list[int], terms: int, covariates: list[int]) -> list[Group]:
         return _regressed(rows, moments, places, terms, covariates)
 
+    mean, capped = plain(1), plain(4)
     yield "conversion", run(plain(0))
-    yield "mean", run(plain(1))
-    yield "mean, adjusted", run(regressed([1, 3], 1, [1]), covariate=3, unadjusted=plain(1))
-    yield "mean, capped", run(plain(4), capped=bounded)
-    capped = regressed([4, 5], 1, [1])
-    yield "mean, capped and adjusted", run(capped, capped=bounded, covariate=5, unadjusted=plain(4))
+    yield "mean", run(mean)
+    yield "mean, adjusted", run(regressed([1, 3], 1, [1]), covariate=3, unadjusted=mean)
+    yield "mean, capped", run(capped, capped=bounded)
+    adjusted = regressed([4, 5], 1, [1])
+    yield "mean, capped and adjusted", run(adjusted, capped=bounded, covariate=5, unadjusted=capped)
     yield "ratio", run(regressed([1, 2], 2, []))
 
 

@@ -33,22 +33,14 @@ def recent_sums(
     """
     before = advanced.kept_looks
     found = {place: list(numbers) for place, numbers in kept.items()}
-    sides = []
-    if anew < before and con.one("SELECT count(*) FROM late_customers")[0]:
-        sides = [
-            _Side("late_now", "true", "corrections", _now(advanced), "assigned", len(running.looks)),
-            _Side(
-                "late_before",
-                "NOT is_new",
-                "corrections_before",
-                _sums_of(advanced, "late_customers"),
-                "was",
-                before,
-            ),
-        ]
     if before < len(running.looks):
         found |= _new_looks(con, running, of_running, advanced, before)
-    now, then = (_late(con, running, of_running, anew, side) for side in sides) if sides else ({}, {})
+    if anew >= before or not con.one("SELECT count(*) FROM late_customers")[0]:
+        return found
+    ahead = _Side("late_now", "true", "corrections", _now(advanced), "assigned", len(running.looks))
+    known = _sums_of(advanced, "late_customers")
+    behind = _Side("late_before", "NOT is_new", "corrections_before", known, "was", before)
+    now, then = (_late(con, running, of_running, anew, side) for side in (ahead, behind))
     for place in {*now, *then}:
         if anew <= place[1] < before:
             nothing = [0.0] * len(now.get(place) or then[place])

@@ -406,14 +406,9 @@ class _Path:
         low, high = ((z + side * FARTHEST * sd) / self.rho for side in (-1, 1))
         first, last = nodes.searchsorted((low, high)).tolist()
         off, near = (self.rho * nodes[first:last] - z) / sd, mass[first:last]
-        shares = np.array([*map(math.erfc, (off * -math.sqrt(0.5)).tolist())])
-        here = near * np.exp(-0.5 * off * off)
-        scale = 1 / (sd * ROOT_OF_CIRCLE)
-        return (
-            float(self.above[last] + 0.5 * (near @ shares)),
-            float(here.sum()) * scale,
-            float(here @ off) * scale / sd,
-        )
+        shares = [*map(ndtr, off.tolist())]
+        here = near * _normal(off)
+        return float(self.above[last] + near @ shares), float(here.sum()) / sd, float(here @ off) / sd**2
 
 
 def _reach(before: _Path | None, due: float, *, near: float) -> tuple[float, float]:

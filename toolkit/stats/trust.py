@@ -51,7 +51,7 @@ def judge(
                 continue
             why = _distrust(
                 experiment, readings, metric, names, block, groups[block], converters,
-                mend=mend, unadjusted=groups.get(plain[block]) if block in plain else None,
+                mend=mend, unadjusted=groups.get(plain.get(block, "")),
             )  # fmt: skip
             if why is None:
                 left = (f"the unadjusted numbers decide: {first}",) if block != planned and first else ()
