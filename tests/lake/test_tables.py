@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from toolkit.lake.engine import connect
+from toolkit.errors import SettingsError, StorageError
+from toolkit.lake.engine import connect, parquet
 from toolkit.lake.tables import TABLES, Lake
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 250_001, tzinfo=UTC)
@@ -67,3 +70,40 @@ def test_a_pinned_lake_at_present_keeps_its_versions(lake):
         lake.append_rows("cursors", [a_row("cursors", source=source)])
     then = Lake(lake.home, versions={"cursors": 0}).at_present()
     assert [row["source"] for row in then.records("cursors")] == ["one"]
+
+
+@pytest.mark.parametrize("name", ["a b", "lüft", "q?x", "h#y", "50%", "st*r"])
+def test_a_lake_is_read_wherever_its_folder_is(tmp_path, name):
+    lake = Lake(str(tmp_path / name / "lake"))
+    lake.append_rows("assignments", [a_row("assignments", experiment="one"), a_row("assignments")])
+    assert len(lake.records("assignments", experiment="one")) == 1
+    assert all(Path(each).is_file() for each in lake.files("assignments"))
+
+
+@pytest.mark.parametrize("name", ["g[1]", "a%20b", "a^b", "a|b"])
+def test_a_folder_that_a_lake_cannot_be_read_back_from_is_refused(tmp_path, name):
+    with pytest.raises(SettingsError, match="LIFT_HOME: .* cannot stand in a folder with"):
+        Lake(str(tmp_path / name))
+
+
+def test_a_table_pinned_to_when_there_was_none_has_no_rows(lake):
+    lake.append_rows("deliveries", [a_row("deliveries")])
+    then = Lake(lake.home, versions={"deliveries": None})
+    assert (then.version("deliveries"), then.records("deliveries")) == (None, [])
+
+
+def test_a_file_that_is_gone_is_a_refusal_of_the_disk_that_names_it(lake):
+    lake.append_rows("cursors", [a_row("cursors")])
+    (path,) = lake.files("cursors")
+    Path(path).unlink()
+    with pytest.raises(StorageError, match=Path(path).name), connect() as con:
+        con.rows(f"SELECT * FROM {parquet([path])}")
+
+
+def test_two_who_merge_files_at_once_leave_every_row_once(lake):
+    for source in range(12):
+        lake.append_rows("cursors", [a_row("cursors", source=str(source))])
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: lake.compact("cursors"), range(3)))
+    assert sorted(int(row["source"]) for row in lake.records("cursors")) == list(range(12))
+    assert len(lake.files("cursors")) == 1

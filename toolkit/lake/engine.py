@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+from toolkit.errors import StorageError
+
 if TYPE_CHECKING:
     from toolkit.lake.tables import Lake
 
@@ -36,6 +38,8 @@ __all__ = [
 
 MANY_KEYS = 250_000
 """From so many keys on, repeats are found by sorting hashes, not by grouping."""
+REFUSED = (duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException)
+"""What the disk or the machine's memory refused, or a file that is damaged, whoever asked."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -85,6 +89,8 @@ class Engine:
     ) -> None:
         if not self.shared:  # else its tables are gone with the last who uses them
             self.con.close()
+        if isinstance(wrong, REFUSED):
+            raise StorageError(f"the engine cannot go on: {str(wrong).splitlines()[0]}") from wrong
 
     def run(self, sql: str) -> None:
         """Run a statement."""

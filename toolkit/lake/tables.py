@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -11,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import StorageError
+from toolkit.errors import SettingsError, StorageError
 from toolkit.lake.engine import Engine, at_micros, connect, micros, parquet, quoted, text
+from toolkit.lake.locks import alone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -184,6 +186,8 @@ PARTITIONED = {
     "crossings": ["experiment"],
 }
 APPEND_ATTEMPTS = 20
+ODD_PATH = re.compile(r"[\[\]^|\\]|%[0-9A-Fa-f]{2}")
+"""What Delta's library takes for a host's name, or decodes, in the path of a folder."""
 OPENED_AT_ONCE = 4
 
 
@@ -191,15 +195,27 @@ OPENED_AT_ONCE = 4
 class Lake:
     """The tables under `home`, a folder or an object-store URL.
 
-    `versions` pins tables to earlier versions, for rebuilding what was read then. `opened` are tables as they
+    `versions` pins tables to earlier versions, for rebuilding what was read then; None to when there were none yet. `opened` are tables as they
     were when they were first looked at, where whoever reads them must see one state; None looks anew each time.
     """
 
     home: str
-    versions: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, int | None] = field(default_factory=dict)
     opened: dict[tuple[str, int | None], DeltaTable | None] | None = field(
         default=None, compare=False, repr=False
     )
+
+    def __post_init__(self) -> None:
+        """Refuse a folder that cannot be read back.
+
+        Raises:
+            SettingsError: its path has characters that Delta's library does not take.
+        """
+        if "://" not in self.home and (odd := ODD_PATH.search(os.path.abspath(self.home))):  # noqa: PTH100
+            raise SettingsError(
+                f"LIFT_HOME: {self.home}: a lake cannot stand in a folder with {odd.group()} in its path; "
+                "name a folder without, or an object store"
+            )
 
     def at_present(self) -> Lake:
         """Return this lake as it is now: whatever is written meanwhile, every read of a table sees the same."""
@@ -232,7 +248,12 @@ class Lake:
             return []
         known = set(opened.metadata().partition_columns)
         chosen = " AND ".join(f"{name} = {text(value)}" for name, value in partition.items() if name in known)
-        return list(opened.file_uris(file_pruning_predicate=chosen or None))
+        found = opened.file_uris(file_pruning_predicate=chosen or None)
+        if "://" in self.home:
+            return list(found)
+        root, inside = os.path.abspath(self.uri(table)), f"/{table}/"  # noqa: PTH100 (a Path costs more)
+        # Delta writes the folder's own name as a URL has it; what comes after it stands so on the disk
+        return [f"{root}/{each.rpartition(inside)[2]}" if inside in each else each for each in found]
 
     def has(self, table: str, column: str) -> bool:
         """Return whether `table` is there and has `column`."""
@@ -318,14 +339,20 @@ class Lake:
         return self._open(table, latest=True)
 
     def compact(self, table: str) -> None:
-        """Merge small files of `table`; rows stay as they are."""
-        opened = self._open(table)
-        if opened is not None:
-            opened.optimize.compact()
+        """Merge small files of `table`; rows stay as they are.
+
+        Two processes that did so at once would each write the rows anew, and Delta's log take both.
+        """
+        with alone(self.home, f"compact-{table}"):
+            opened = self.latest(table)
+            if opened is not None:
+                opened.optimize.compact()
 
     def _open(self, table: str, *, latest: bool = False) -> DeltaTable | None:
         uri = self.uri(table)
         version = None if latest else self.versions.get(table)
+        if version is None and table in self.versions and not latest:
+            return None
         if self.opened is None or latest:
             return self._open_at(uri, version)
         if (table, version) not in self.opened:

@@ -16,7 +16,7 @@ from toolkit.readout.previous import extract
 from toolkit.readout.record import as_json, record_of
 from toolkit.readout.reports import publish, reach
 from toolkit.stats.maturity import restated
-from toolkit.steps.measure import measure
+from toolkit.steps.measure import READ, measure
 from toolkit.steps.propagation import propagation
 from toolkit.steps.workspace import Spec, Workspace
 
@@ -84,7 +84,10 @@ def rebuilt(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> d
             f"{spec.path}: the file has changed since the readout of {day} (it was {provenance['spec']}, and is "
             f"sha256:{spec.digest}); bring back that version, or make a new readout without --rebuild"
         )
-    then = Workspace(workspace.settings, Lake(workspace.lake.home, versions=provenance["tables"]))
+    tables = {
+        name: provenance["tables"].get(name) for name in READ
+    }  # what was not there then is not read now
+    then = Workspace(workspace.settings, Lake(workspace.lake.home, versions=tables))
     again = record_of(spec.experiment, measure(then, spec, as_of=day), spec_digest=spec.digest)
     where = differs({name: before[name] for name in again if name not in {"provenance", "design"}}, again)
     if where:

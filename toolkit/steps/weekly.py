@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -109,6 +110,15 @@ def write_digest(
 
 
 def _one(workspace: Workspace, path: Path, as_of: date | None, *, rebuild: bool) -> Outcome:
+    try:
+        return _published(workspace, path, as_of, rebuild=rebuild)
+    except Exception as fault:  # noqa: BLE001 (a fault of one experiment's run takes no other's page)
+        traceback.print_exc()
+        said = f"a fault of lift itself: {type(fault).__name__}: {fault}; what it printed tells where"
+        return Outcome(str(path), None, None, None, said, 3)
+
+
+def _published(workspace: Workspace, path: Path, as_of: date | None, *, rebuild: bool) -> Outcome:
     stale: ToolkitError | None = None
     before = None
     try:
