@@ -15,7 +15,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from toolkit.errors import ToolkitError
-from toolkit.lake import advance, customers, keeping, outcomes, running
+from toolkit.lake import advance, customers, keeping, outcomes, running, state
 from toolkit.lake.tables import Lake, schema_of
 from toolkit.readout.record import as_json, record_of
 from toolkit.settings import Settings
@@ -422,3 +422,84 @@ def test_files_of_older_states_are_removed(tmp_path):
             said(home, path, day(week))
     assert len(list((home / "state" / "grows").glob("customers-*"))) <= 2
     assert len(list((home / "state" / "grows").iterdir())) < 60
+
+
+def test_another_time_zone_is_another_experiment_to_what_was_kept(tmp_path, used):
+    home = tmp_path / "lake"
+    world = World(home, 11)
+    path = write_spec(tmp_path, zone="Europe/London", looks="weekly")
+    for week in range(4):
+        world.week(week)
+        said(home, path, day(week))
+    used.clear()
+    path = write_spec(tmp_path, zone="UTC", looks="weekly")
+    world.week(4)
+    same(said(home, path, day(4)), fresh(home, path, day(4), tmp_path / "aside"))
+    assert not used
+
+
+def test_a_step_that_fails_at_its_end_leaves_nothing_behind_and_all_is_read(tmp_path, monkeypatch):
+    home, path = tmp_path / "lake", write_spec(tmp_path)
+    world = World(home, 11)
+    for week in range(3):
+        world.week(week)
+        said(home, path, day(week))
+    whole = fresh(home, path, day(2), tmp_path / "aside")
+    before = {each.name for each in (home / "state" / "grows").iterdir()}
+
+    def gone(*_, **__):
+        raise OSError("a file was removed meanwhile")
+
+    monkeypatch.setattr(advance, "changed_since", gone)
+    same(said(home, path, day(2)), whole)
+    assert {each.name for each in (home / "state" / "grows").iterdir()} == before
+
+
+def test_a_state_that_finds_no_room_takes_back_what_it_wrote(tmp_path, monkeypatch):
+    home, path = tmp_path / "lake", write_spec(tmp_path)
+    world = World(home, 11)
+    for week in range(3):
+        world.week(week)
+        said(home, path, day(week))
+    before = {each.name for each in (home / "state" / "grows").iterdir()}
+
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(state.Store, "write", full)
+    world.week(3)
+    assert isinstance(said(home, path, day(3)), dict)
+    assert {each.name for each in (home / "state" / "grows").iterdir()} == before
+
+
+def test_a_look_at_days_to_come_does_not_end_what_is_kept(tmp_path, used):
+    home, path = tmp_path / "lake", write_spec(tmp_path)
+    world = World(home, 11)
+    for week in range(3):
+        world.week(week)
+        said(home, path, day(week))
+    said(home, path, date(2062, 1, 1))
+    said(home, path, day(2))
+    used.clear()
+    world.week(3)
+    same(said(home, path, day(3)), fresh(home, path, day(3), tmp_path / "aside"))
+    assert used
+
+
+@pytest.mark.parametrize("amount", [99_999, 99_999_999_999])
+def test_a_huge_order_that_is_taken_back_leaves_no_trace_in_the_looks(tmp_path, amount):
+    home, path = tmp_path / "lake", write_spec(tmp_path, looks="weekly", capped="")
+    world = World(home, 11, refunds=False)
+    odd = world.one("Order Completed", world.free[0], START + timedelta(days=3), "odd", Decimal(amount))
+    real = odd | {"event_id": "real", "timestamp": START + timedelta(days=2), "amount": Decimal(50)}
+    for week in range(5):
+        world.week(week)
+        for row in [odd] if week == 0 else [real] if week == 3 else []:
+            row["received_at"] = START + timedelta(days=7 * week + 7)
+            write_deltalake(
+                f"{home}/events", pa.Table.from_pylist([row], schema=schema_of("events")), mode="append"
+            )
+        if week:
+            same(
+                said(home, path, day(week)), fresh(home, path, day(week), tmp_path / "aside"), f"week {week}"
+            )

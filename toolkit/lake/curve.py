@@ -54,13 +54,14 @@ def look_sums(
     running = Running(experiment, told, looks, outcomes)
     kept = advanced.looks_before([on.isoformat() for on in looks]) if advanced and not caps else {}
     anew = _first_changed(experiment, looks, kept, advanced)
+    found = None
     if (
         advanced
         and anew
         and (anew == advanced.kept_looks or running.end_of(anew - 1) >= advanced.recent_since)
     ):
         found = recent_sums(con, running, sums.of_running, advanced, kept, anew)
-    else:
+    if found is None:
         found = {place: list(numbers) for place, numbers in kept.items() if place[1] < anew}
         since = running.end_of(anew - 1) if anew else None
         source = advanced.told_since(since) if advanced and since is not None else "told"

@@ -125,7 +125,7 @@ class Advanced:
             store.write(kept, before.sizes, before.files)
             store.drop([name for name in before.before if name not in {*kept.files, *before.files}])
         except (OSError, ValueError, duckdb.Error):
-            return
+            store.drop(store.made)
 
 
 def write_first(step: Step, fresh: Signs) -> dict[str, Any]:

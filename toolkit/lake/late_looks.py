@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["recent_sums"]
 
+LOST = 1e5
+"""Where what goes is so many times what stays, five of sixteen digits go with it."""
+
 Found = dict[tuple[int, int], list[float]]
 
 
@@ -25,11 +28,12 @@ def recent_sums(
     advanced: Advanced,
     kept: Mapping[tuple[int, int], Sequence[float]],
     anew: int,
-) -> Found:
+) -> Found | None:
     """Return (arm, look) → sums of all looks: those kept before `anew` stand, and those kept since change by a few customers.
 
     What such a customer came to before, with the events and corrections known then, is taken off, and what it comes
-    to now is added. Needs what `put_together` and `changed_since` made.
+    to now is added. None where so much is taken off that digits of the rest would be lost. Needs what
+    `put_together` and `changed_since` made.
     """
     before = advanced.kept_looks
     found = {place: list(numbers) for place, numbers in kept.items()}
@@ -45,7 +49,12 @@ def recent_sums(
         if anew <= place[1] < before:
             nothing = [0.0] * len(now.get(place) or then[place])
             rows = (each.get(place, nothing) for each in (found, now, then))
-            found[place] = [was + more - less for was, more, less in zip(*rows, strict=True)]
+            sums = [
+                (was + more - less, max(abs(was), abs(less))) for was, more, less in zip(*rows, strict=True)
+            ]
+            if any(moved > LOST * abs(left) for left, moved in sums):
+                return None
+            found[place] = [left for left, _ in sums]
     return found
 
 

@@ -27,7 +27,9 @@ __all__ = ["read"]
 HIGHEST_CAP = 0.999
 """The cap where an arm is empty, and nothing can be compared anyway."""
 SAMPLED = 20_000
-"""Rows that centres are taken from at first; where that was too few, from all."""
+"""Rows that centres and ratios are taken from at first; where that was too few, from all."""
+SHIFT = 0.03
+"""What another ratio may change a customer's linear number by, in standard deviations of those numbers."""
 
 
 def read(con: Engine, experiment: Experiment, evidence: Evidence, spec: str) -> Readings:
@@ -54,8 +56,10 @@ def read(con: Engine, experiment: Experiment, evidence: Evidence, spec: str) -> 
     unknown = frozenset(
         name for name in sums.attributes if any(found.known[name] < found.rows for found in by_arm.values())
     )
-    if unknown or sums.far_off(by_arm.values()):
-        needs = needs.with_missing(sorted(unknown))
+    ratios = {metric: terms for metric, terms in needs.terms.items() if len(terms) > 1}
+    pooled = _pooled(sums, by_arm, rated)
+    if unknown or sums.far_off(by_arm.values()) or _moved(sums, by_arm, ratios, means, pooled):
+        needs, means = needs.with_missing(sorted(unknown)), pooled
         sums = _sums(experiment, needs, caps, centres_of(con, given), means, unknown=unknown)
         by_arm = sums.by_arm(con, arms, customers)
     by_level = sums.by_level(con, arms, experiment.analysis.breakdowns)
@@ -110,8 +114,7 @@ def _sums(
             columns[own] = f"CASE WHEN {looked} < {literal(most)} THEN {looked} ELSE {literal(most)} END"
     for name, (numerator, *rest) in needs.terms.items():
         if rest:  # a ratio as one linear number per customer, for its shape
-            ratio = means[numerator] / means[rest[0]] if means[rest[0]] else 0.0
-            columns[f"r_{name}"] = f"{numerator} - {literal(ratio)} * {rest[0]}"
+            columns[f"r_{name}"] = f"{numerator} - {literal(_ratio(means, numerator, rest[0]))} * {rest[0]}"
     outcomes = [each.name for each in needs.counted if not each.lookback] + [f"c_{name}" for name in caps]
     shares = {
         each.name for each in needs.counted if each.term and each.term.how == "any" and not each.lookback
@@ -126,6 +129,40 @@ def _sums(
         tuple(each.name for each in needs.attributes if each.name not in unknown),
         tuple(valued[:1]),
     )
+
+
+def _ratio(means: Mapping[str, float], numerator: str, denominator: str) -> float:
+    return means[numerator] / means[denominator] if means[denominator] else 0.0
+
+
+def _pooled(sums: Sums, by_arm: Mapping[str, Summed], names: Sequence[str]) -> dict[str, float]:
+    """Return the mean of each of `names` over the customers of all arms."""
+    customers = max(sum(found.moments.n for found in by_arm.values()), 1)
+    totals = np.sum([found.moments.n * found.moments.mean for found in by_arm.values()], axis=0)
+    return {name: float(totals[at]) / customers for at, name in enumerate(sums.columns) if name in names}
+
+
+def _moved(
+    sums: Sums,
+    by_arm: Mapping[str, Summed],
+    ratios: Mapping[str, Sequence[str]],
+    means: Mapping[str, float],
+    pooled: Mapping[str, float],
+) -> bool:
+    """Return whether a pooled ratio is so far from the one that was assumed that it shows in the shape.
+
+    That is, in what the customers' linear numbers would change by, against how they vary themselves.
+    """
+    columns = list(sums.columns)
+    for metric, (numerator, denominator) in ratios.items():
+        off = abs(_ratio(pooled, numerator, denominator) - _ratio(means, numerator, denominator))
+        for found in by_arm.values():
+            spread = np.sqrt(np.diag(found.moments.products))
+            change = off * float(spread[columns.index(denominator)])
+            own, rounding = spread[columns.index(f"r_{metric}")], spread[columns.index(numerator)] * 1e-9
+            if change > SHIFT * float(own) + float(rounding):
+                return True
+    return False
 
 
 def _moments(found: Mapping[str, Summed]) -> dict[str, Moments]:

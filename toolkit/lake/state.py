@@ -105,9 +105,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The folder of one experiment's state."""
+    """The folder of one experiment's state; `made` are the files written to it, to be taken back if the rest fails."""
 
     folder: Path
+    made: list[str] = field(default_factory=list)
 
     def path(self, name: str) -> str:
         """Return where a file of the state is."""
@@ -146,6 +147,7 @@ class Store:
     def copy(self, con: Engine, query: str, what: str) -> str:
         """Write the rows of a query as a new file and return its name."""
         name = f"{what}-{uuid.uuid4().hex}.parquet"
+        self.made.append(name)
         con.run(
             f"COPY ({query}) TO {text(self.path(name))} (FORMAT parquet, COMPRESSION snappy, PARQUET_VERSION v2)"
         )
@@ -201,6 +203,7 @@ class Store:
     def with_customers(self, customers: Customers) -> list[str]:
         """Write what is known of every number as a new file and return its name."""
         name = f"customers-{uuid.uuid4().hex}.npy"
+        self.made.append(name)
         with open(self.path(name), "wb") as file:  # noqa: PTH123
             customers.save(file)
         return [name]
@@ -222,6 +225,7 @@ class Store:
         """Write arrays as new files and return their names."""
         mark = uuid.uuid4().hex
         names = [f"{what}-{mark}.npy" for what in parts]
+        self.made.extend(names)
         for name, part in zip(names, parts.values(), strict=True):
             np.save(self.path(name), part)
         return names
@@ -234,6 +238,7 @@ class Store:
         sizes = {name: list(known.get(name) or _ends(self.path(name))) for name in state.files}
         whole = {"format": FORMAT, **asdict(replace(state, sizes=sizes, before=list(before)))}
         waiting = self.folder / f"{uuid.uuid4().hex}.json"
+        self.made.append(waiting.name)
         waiting.write_text(json.dumps({**whole, "digest": _digest(whole)}), encoding="utf-8")
         waiting.replace(self.folder / MANIFEST)
         self._clean({MANIFEST, TRIED, *state.files, *before})
