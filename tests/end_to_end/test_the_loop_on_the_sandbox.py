@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -314,3 +315,48 @@ def test_the_commands_run_the_loop_against_the_sandbox(box, lift, experiments):
     assert "new events" in lift("pull", spec).stdout
     done = lift("readout", spec, "--as-of", last_day(box).isoformat())
     assert "index.html" in done.stdout
+
+
+def told_lately(box, **changed):
+    """Let one more order be in the activity log, like the last but for what is `changed`; return its id."""
+    log = box.customerio.activities
+    last = next(each for each in reversed(log) if each.name == "Order Completed")
+    log.append(replace(last, **({"id": f"odd{len(log)}"} | changed)))
+    return log[-1].id
+
+
+@pytest.mark.parametrize(
+    ("order", "amount"),
+    [({"id": 7}, 5), (["x"], 5), ("\ud800", 5), ("o1", 10**15), ("o1", {"net": 5}), ("o1", "1e40")],
+)
+def test_an_odd_event_is_kept_without_what_cannot_be_read_of_it(box, vip, order, amount):
+    workspace, spec = vip
+    odd = told_lately(box, data={"order_id": order, "total": amount, "currency": "USD"})
+    pull(workspace, spec)
+    (row,) = [each for each in workspace.lake.records("events") if each["event_id"] == odd]
+    assert (row["amount"] is None) == (amount != 5)
+    assert row["order_id"] in {None, "?", "o1"}
+
+
+def test_an_event_of_long_ago_among_new_ones_does_not_end_a_pull(box, vip):
+    workspace, spec = vip
+    pull(workspace, spec)
+    new = {told_lately(box) for _ in range(150)}
+    box.advance(1)
+    told_lately(box, at=box.now - timedelta(days=25))
+    pull(Workspace(workspace.settings.model_copy(update={"lift_now": box.now}), workspace.lake), spec)
+    assert new <= {row["event_id"] for row in workspace.lake.records("events")}
+
+
+def test_a_place_that_the_vendor_forgot_is_begun_anew(box, vip):
+    workspace, spec = vip
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pull(workspace, spec, progress=stop)
+    box.fail(Fault(vendor="customerio", status=400, times=1, path="/v1/activities"))
+    pull(workspace, spec)
+    rows = [row["event_id"] for row in workspace.lake.records("events")]
+    assert len(rows) == len(set(rows)) > 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -412,3 +413,109 @@ def test_nobody_assigned_is_said_so(case):
     case.assignments["assigned_at"] = AT + pd.Timedelta(days=300)
     with pytest.raises(NotEnoughData, match="nobody to measure: 80 assignments lie outside"):
         measured(case.write())
+
+
+def test_an_order_without_a_currency_does_not_hide_that_the_others_are_in_two(case):
+    case.events.loc[0, "currency"], case.events.loc[1, "currency"] = "", "EUR"
+    with pytest.raises(DataError, match=r"orders are in 2 currencies \(25 in USD, 1 in EUR\)"):
+        measured(case.write())
+
+
+def test_repeated_orders_are_a_share_of_orders_however_much_else_happened(case):
+    case.spec = FILES + "  - {name: viewed, kind: conversion, event: Product Viewed}\n"
+    again = case.events.assign(event_id="d" + case.events["event_id"])
+    views = pd.DataFrame(
+        {
+            "event_id": [f"v{n}" for n in range(5000)],
+            "id": [f"stranger{n}" for n in range(5000)],
+            "name": "Product Viewed",
+            "timestamp": AT + pd.Timedelta(days=2),
+        }
+    )
+    case.events = pd.concat([case.events, again, views])
+    found = measured(case.write())
+    (check,) = [each for each in found.checks if each.name == "duplicate_orders"]
+    assert (check.status, check.detail[:32]) == ("fail", "27 of 54 order events (50.00%) r")
+
+
+def test_a_metric_on_a_number_that_none_of_its_events_has_is_refused(case):
+    case.events["amount"] = None
+    case.events["amount"] = case.events["amount"].astype("float64")
+    with pytest.raises(
+        SpecError, match=r"metrics\[1\] \(revenue\): none of the 27 events named 'Order Completed'"
+    ):
+        measured(case.write())
+    case.spec = case.spec.replace("value: amount}", "value: amount, role: guardrail, harm: decrease}")
+    assert sums(measured(case.write())) == {"treatment": 0.0, "holdout": 0.0}
+
+
+def test_a_ratio_is_trusted_alike_in_whatever_order_its_rows_stand(case):
+    rng = np.random.default_rng(2)
+    n = 24_000
+    ids = [f"c{at}" for at in range(n)]
+    orders = np.where(rng.random(n) < 0.85, 0.0, 1.0 + rng.poisson(2, n))
+    frame = pd.DataFrame(
+        {"id": ids, "orders": orders, "revenue": orders * 20 + rng.normal(0, 8, n) * np.sqrt(orders)}
+    )
+    case.spec = FILES.split("events:")[0] + (
+        "outcomes: {source: files}\nmetrics:\n"
+        "  - {name: per_order, kind: ratio, numerator: {column: revenue}, denominator: {column: orders}}\n"
+    )
+    case.assignments = pd.DataFrame(
+        {"id": ids, "arm": rng.choice(["holdout", "treatment"], n), "assigned_at": AT}
+    )
+    path = case.write()
+    said = []
+    for rows in (frame, frame.sort_values("orders"), frame.sort_values("orders", ascending=False)):
+        rows.to_parquet(case.folder / "outcomes.parquet")
+        (lift,) = measured(path).lifts
+        said.append((lift.trusted, lift.notes, round(lift.raw.absolute.low, 9)))
+    assert said[0] == said[1] == said[2]
+    assert said[0][0]
+
+
+def test_a_refund_takes_off_its_size_whatever_sign_it_bears_and_one_without_an_amount_is_told(case):
+    before = measured(case.write())
+    refund = case.events.head(3).assign(
+        name="Order Refunded", event_id=["r0", "r1", "r2"], amount=[4.0, -4.0, None]
+    )
+    case.events = pd.concat([case.events, refund])
+    after = measured(case.write())
+    assert sum(sums(before).values()) - sum(sums(after).values()) == pytest.approx(8.0)
+    assert "1 refunds carry no amount and take nothing off revenue" in after.notes
+    case.events.loc[case.events["event_id"] == "r0", "currency"] = "EUR"
+    with pytest.raises(DataError, match="2 currencies"):
+        measured(case.write())
+
+
+def test_an_order_sent_again_after_assignment_is_the_one_from_before_it(case):
+    case.assignments["assigned_at"] = AT + pd.Timedelta(days=5)
+    case.events["timestamp"] = AT + pd.Timedelta(days=6)
+    before = sums(measured(case.write()))
+    old = [order(f"c{n}", AT - pd.Timedelta(days=20), 50.0, f"old{n}") for n in range(0, 40, 2)]
+    again = [order(f"c{n}", AT + pd.Timedelta(days=7), 50.0, f"old{n}") for n in range(0, 40, 2)]
+    case.events = pd.concat([case.events, pd.DataFrame(old + again)])
+    found = measured(case.write())
+    assert sums(found) == pytest.approx(before)
+    assert status(found, "duplicate_orders") == "fail"
+
+
+def test_an_event_of_a_clock_that_runs_wrong_does_not_make_stale_data_fresh(case):
+    case.events = pd.concat(
+        [case.events, pd.DataFrame([order("x", pd.Timestamp("2099-01-01T00:00:00Z"), 1.0, "z")])]
+    )
+    found = measured(case.write(), as_of=date(2026, 3, 31))
+    assert status(found, "freshness") == "fail"
+    assert found.data_through == AT + pd.Timedelta(days=20)
+
+
+def test_of_two_rows_that_are_one_order_the_same_counts_in_whatever_order_they_stand(case):
+    rows = [
+        order(f"c{n}", AT + pd.Timedelta(days=3), 10.0 + n % 7 * at, f"o{n}")
+        for n in range(40)
+        for at in (1, 2)
+    ]
+    for row in rows:
+        row["event_id"] = None
+    one, other = sums(measured(only(case, *rows))), sums(measured(only(case, *reversed(rows))))
+    assert one == pytest.approx(other, abs=1e-9)

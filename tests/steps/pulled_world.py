@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
+from toolkit.lake.intake import kept_as
 from toolkit.lake.tables import Lake, schema_of
 from toolkit.settings import Settings
 from toolkit.steps.measure import measure
@@ -46,11 +47,13 @@ def instants(seconds):
 class Pulled:
     """Orders of 2,000 customers over 60 days, brought by pulls every so many days; some come to the vendor late."""
 
-    def __init__(self, folder, *, every, late=0.0, spread=4.0, seed=1):
+    def __init__(self, folder, *, every, late=0.0, spread=4.0, seed=1, spec=SPEC, cut=0.0):
+        """`cut` is by how many days what a pull reads, as files do, ends before it."""
         rng = np.random.default_rng(seed)
         self.path = folder / "experiment.yml"
-        self.path.write_text(SPEC)
+        self.path.write_text(spec)
         self.lake = Lake(str(folder / "lake"))
+        source = kept_as(Spec.read(self.path).experiment, str(self.path))
         who = [f"c{n}" for n in range(2000)]
         self.lake.append(
             "assignments",
@@ -67,7 +70,7 @@ class Pulled:
         happened = np.sort(rng.random(6000)) * DAYS
         lag = np.where(rng.random(6000) < late, rng.exponential(spread, 6000), 0.0)
         pulls = np.arange(every, DAYS + 1e-9, every)
-        place = np.searchsorted(pulls, happened + lag)
+        place = np.searchsorted(pulls - cut, happened + lag)
         self.come = place < len(pulls)
         received = pulls[np.minimum(place, len(pulls) - 1)]
         there = np.flatnonzero(self.come)
@@ -82,7 +85,7 @@ class Pulled:
                 amount=pa.array([20] * len(there), pa.decimal128(18, 4)),
                 currency=["USD"] * len(there),
                 order_id=[f"o{n}" for n in there],
-                source=["customerio:id"] * len(there),
+                source=[source] * len(there),
                 received_at=instants(received[there] * 86400),
             ),
         )
@@ -90,10 +93,10 @@ class Pulled:
             "cursors",
             columns(
                 "cursors",
-                source=["customerio:id:Order Completed", "customerio:id:Order Refunded"],
-                finished=[True] * 2,
-                complete_through=[END] * 2,
-                saved_at=[END] * 2,
+                source=[f"{source}:{name}" for name in ("Order Completed", "Order Refunded") for _ in pulls],
+                finished=[True] * (2 * len(pulls)),
+                complete_through=instants((pulls - cut) * 86400) * 2,
+                saved_at=instants(pulls * 86400) * 2,
             ),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.example import FILES, OnFiles
-from tests.steps.pulled_world import Pulled
+from tests.steps.pulled_world import END, SPEC, Pulled
 from toolkit.lake import lateness
 from toolkit.lake.tables import Lake
 from toolkit.readout.record import record_of
@@ -177,3 +178,24 @@ def test_ages_of_which_a_sample_holds_few_share_what_older_ones_say(monkeypatch)
     pooled = lateness._pooled(sampled)
     assert pooled.tolist() == [[12, 4, 35]] * 3 + [[23, 13, 130]] * 2
     assert lateness._pooled(sampled[:1]).tolist() == [[1, 1, 5]]
+
+
+@pytest.mark.parametrize(("late", "arrived"), [(0.6, None), (0.0, 1.0)])
+def test_what_files_bring_late_is_told_too_and_what_they_end_before_is_not_late(tmp_path, late, arrived):
+    (tmp_path / "tracks").mkdir()
+    spec = SPEC.replace("events: {source: customerio}", "events: {source: pipelines, path: tracks}")
+    world = Pulled(tmp_path, every=1, late=late, spec=spec, cut=0.25)
+    maturity = world.found().maturity
+    assert maturity.arrived == pytest.approx(arrived or world.come.mean(), abs=0.012)
+
+
+def test_a_first_pull_that_was_interrupted_withholds_the_verdict(tmp_path):
+    world = Pulled(tmp_path, every=1)
+    shutil.rmtree(tmp_path / "lake" / "cursors")
+    row = {"source": "customerio:id:Order Completed", "finished": False, "saved_at": END, "next": "page-2"}
+    world.lake.append_rows("cursors", [row])
+    found = world.found()
+    (check,) = [each for each in found.checks if each.name == "freshness"]
+    assert check.status == "fail"
+    assert "no pull has brought all events named Order Completed" in check.detail
+    assert (found.verdict.status, found.data_through) == ("not_readable", None)

@@ -6,23 +6,27 @@ import gzip
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests.example import FILES, OnFiles
 from tests.lake.syncing import AT, SPEC, Folder, later
 from toolkit.demo import push_now, workspace_of
-from toolkit.errors import DataError, SpecError
+from toolkit.errors import DataError, SpecError, StorageError
 from toolkit.lake.arrivals import Kept, Taken
+from toolkit.lake.tables import Lake
 from toolkit.sandbox import PROGRAMS, Sandbox
+from toolkit.settings import Settings
 from toolkit.show.pulled import pulled_text
 from toolkit.steps import bulk_attributes
 from toolkit.steps.assign import assign
 from toolkit.steps.measure import measure
 from toolkit.steps.pull import Pulled, pull
-from toolkit.steps.workspace import Spec
+from toolkit.steps.workspace import Spec, Workspace
 
 ROOT = Path(__file__).parents[2]
 WINBACK = PROGRAMS["winback-dormant"]
@@ -319,3 +323,71 @@ def test_a_large_cohorts_attributes_come_by_one_export_and_are_the_same(box, tmp
     assert both[0] == both[1]
     assert len(both[0]) > 20
     assert bulk_attributes.EXPORT_FROM > 1000
+
+
+def test_an_event_asked_for_later_is_looked_for_in_files_taken_before(folder):
+    write(folder, "jsonl")
+    assert pulled(folder).added == 2
+    folder.path.write_text(
+        TRACKS.replace("event: Order Completed, role: primary", "event: Page Viewed, role: primary")
+    )
+    assert pulled(folder).added == 1
+    assert pulled(folder).files.files == 0
+    folder.assign({"c1": "treatment", "c2": "holdout"})
+    assert measure(folder.workspace(), folder.spec).lifts[0].converters == {"treatment": 1, "holdout": 0}
+
+
+@pytest.mark.parametrize("value", ["shipping", "totals.shipping", "net/gross"])
+def test_a_number_stands_under_its_name_or_deeper(folder, value):
+    more = {"shipping": 4, "totals": {"shipping": 4}, "net/gross": 4}
+    rows = [track(n, f"c{n}", 2, 10) for n in (1, 2)]
+    for row in rows:
+        row["properties"] |= more
+    write(folder, "jsonl", rows)
+    folder.path.write_text(TRACKS.replace("value: amount", f"value: {value}"))
+    pulled(folder)
+    folder.assign({"c1": "treatment", "c2": "holdout", "c3": "treatment", "c4": "holdout"})
+    assert measure(folder.workspace(), folder.spec).lifts[1].means == {"treatment": 2.0, "holdout": 2.0}
+
+
+def test_a_number_that_no_event_carries_is_refused_and_not_zero(folder):
+    write(folder, "jsonl")
+    folder.path.write_text(TRACKS.replace("value: amount", "value: shiping"))
+    pulled(folder)
+    folder.assign({"c1": "treatment", "c2": "holdout"})
+    with pytest.raises(SpecError, match="has a number as `shiping`"):
+        measure(folder.workspace(), folder.spec)
+
+
+def test_a_file_of_events_is_kept_as_it_is_measured(tmp_path):
+    case = OnFiles(
+        tmp_path, FILES.replace("events: {source: files}", "events: {source: files, refund: {amount: back}}")
+    )
+    refund = case.events.head(1).assign(name="Order Refunded", event_id="r", amount=None, back=4.0)
+    case.events = pd.concat([case.events.assign(back=None), refund])
+    case.events.loc[case.events.index[:10], "event_id"] = ""
+    path = case.write()
+    lake = Lake(str(tmp_path / "lake"))
+    done = pull(Workspace(Settings(lift_home=lake.home), lake), Spec.read(path))
+    assert done.added == 28
+    assert [str(row["amount"]) for row in lake.records("events") if row["name"] == "Order Refunded"] == [
+        "4.0000"
+    ]
+
+
+def test_two_pulls_at_once_keep_every_event_once(folder):
+    write(folder, "jsonl")
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: pulled(folder).added, range(2)))
+    assert sorted(done) == [0, 2]
+    assert len(folder.kept("events", "event_id")) == 2
+
+
+def test_a_damaged_file_of_the_lake_is_not_laid_to_a_file_that_comes(folder):
+    write(folder, "jsonl")
+    pulled(folder)
+    (path,) = folder.lake.files("events")
+    Path(path).write_bytes(Path(path).read_bytes()[:-100])
+    write(folder, "jsonl", [track(9, "c1", 3, 5)], "new")
+    with pytest.raises(StorageError, match="the lake cannot be read"):
+        pulled(folder)

@@ -17,6 +17,7 @@ from toolkit.lake.tables import Lake
 from toolkit.readout.digest import Entry, changes_of, digest_of
 from toolkit.settings import Settings
 from toolkit.steps import readout as step
+from toolkit.steps import weekly as weeks
 from toolkit.steps.weekly import weekly, write_digest
 from toolkit.steps.workspace import Spec, Workspace
 
@@ -178,3 +179,30 @@ def test_a_digest_that_cannot_be_written_leaves_nothing_behind(case, published, 
     with pytest.raises(Exception, match="cannot be written"):
         write_digest([outcome], tmp_path / "nowhere" / "digest.md", workspace_of(case).reports)
     shutil.rmtree(case.folder)
+
+
+def test_a_fault_in_one_experiment_takes_no_others_page(case, published, monkeypatch, capsys):
+    case.write()
+    (case.folder / "broken.yml").write_text(case.spec.replace("on-files", "broken"))
+    plain = weeks.readout
+
+    def faulty(workspace, spec, **named):
+        if spec.experiment.key == "broken":
+            raise TypeError("unhashable")
+        return plain(workspace, spec, **named)
+
+    monkeypatch.setattr(weeks, "readout", faulty)
+    broken, sound = weekly(workspace_of(case), case.folder, as_of=FIRST)
+    assert (sound.error, sound.record["experiment"]) == (None, "on-files")
+    assert (broken.exit_status, broken.page) == (3, None)
+    assert broken.error.startswith("a fault of lift itself: TypeError: unhashable")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_rebuild_reads_nothing_of_a_table_that_came_later(tmp_path, published):
+    world = Pulled(tmp_path, every=1)
+    workspace, spec = world.workspace(), Spec.read(world.path)
+    before, _ = step.readout(workspace, spec, as_of=AS_OF)
+    world.lake.append("deliveries", columns("deliveries", id=["c0"], metric=["sent"], delivery_id=["d"]))
+    again, _ = step.readout(workspace, spec, as_of=AS_OF, rebuild=True)
+    assert again == before

@@ -53,18 +53,22 @@ class Activity:
 
     Attributes:
         read: events of the metrics' kinds in the span looked at, whoever's they are, before anything is dropped.
+        orders: those of them that are orders.
         repeated_orders: orders among them that stand there more than once.
         without_amount: orders without an amount; they count as orders and add nothing to revenue.
         unmatched_refunds: refunds of orders that are not there.
+        bare_refunds: refunds without an amount; they take nothing off.
         corrected: whether there are `corrections`.
         early, first: arm → customers whose first outcome since the first assignment came before their own
             assignment, and customers with any.
     """
 
     read: int
+    orders: int
     repeated_orders: int
     without_amount: int
     unmatched_refunds: int
+    bare_refunds: int
     corrected: bool
     early: dict[str, int]
     first: dict[str, int]
@@ -153,27 +157,39 @@ def activity_of(con: Engine, experiment: Experiment, told: Told, few: Few) -> Ac
         f"FROM (SELECT {con.arm_of('place', len(experiment.arms))} AS arm, e0 FROM active) GROUP BY arm"
     )
     by_arm = {row[0]: row[1:] for row in counts}
-    names = list(experiment.arms)
+    names, read = list(experiment.arms), {name: told.in_span.get(name, 0) for name in told.kinds}
+    order = experiment.events.order.name if experiment.events else ""
     return Activity(
-        sum(told.in_span.get(name, 0) for name in told.kinds),
+        sum(read.values()),
+        read.get(order, 0),
         few.repeated,
         0,
         few.unmatched,
+        _bare_refunds(con) if few.rows and told.refunds else 0,
         bool(few.rows),
         {arm: int(by_arm[at][1]) if at in by_arm else 0 for at, arm in enumerate(names)},
         {arm: int(by_arm[at][0]) if at in by_arm else 0 for at, arm in enumerate(names)},
     )
 
 
+def _bare_refunds(con: Engine) -> int:
+    """Return how many of `corrections` are of refunds without an amount: what counts no event is a refund's."""
+    return int(
+        con.one("SELECT count(*) FROM corrections WHERE k = 0 AND off IS NOT NULL AND v_net IS NULL")[0]
+    )
+
+
 def currencies_of(con: Engine, experiment: Experiment, told: Told) -> list[tuple[str, int]]:
-    """Return the currencies of assigned customers' orders and how many are in each, the most first."""
+    """Return the currencies of assigned customers' orders, and of refunds, and how many are in each, the most first."""
     if experiment.events is None:
         return []
+    order, refund = experiment.events.order.name, experiment.events.refund.name
+    money = [order, refund] if told.refunds else [order]
     return [
         (str(currency), int(rows))
         for currency, rows in con.rows(
             "SELECT upper(currency) AS currency, count(*) FROM told JOIN roster ON told.id = roster.id "
-            f"WHERE {among([experiment.events.order.name])} AND {told.span} AND currency <> '' "
+            f"WHERE {among(money)} AND {told.span} AND currency <> '' "
             "GROUP BY 1 ORDER BY 2 DESC, 1"
         )
     ]
@@ -204,7 +220,7 @@ def _look_closely(con: Engine, experiment: Experiment, told: Told, kind: str, va
     """Create `few` and `corrections`: what events that cannot just be added up change in the plain sums.
 
     An order stands once (the earliest of those with one order id), any other event once per event id. An
-    order is net of its refunds; one before assignment only of refunds before assignment: a covariate knows
+    order is net of its refunds, whatever sign their amounts bear; one before assignment only of refunds before assignment: a covariate knows
     nothing later. A refund that names no order counts when it came.
     """
     if experiment.events is None:
@@ -292,8 +308,8 @@ def corrections_of(
     con.table(
         "few",
         "SELECT picked.*, CASE WHEN mark IS NULL THEN 1 ELSE "
-        "row_number() OVER (PARTITION BY mark ORDER BY happened, event_id, id) END AS copy "
-        f"FROM (SELECT {own}, e.*, {mark} FROM marked e JOIN {roster} r ON e.{key} = r.{key}) picked",
+        "row_number() OVER (PARTITION BY mark ORDER BY "
+        f"{', '.join(['happened', 'event_id', 'id', *values])}) END AS copy FROM (SELECT {own}, e.*, {mark} FROM marked e JOIN {roster} r ON e.{key} = r.{key}) picked",
     )
     amount = quoted("v_amount") in values
     minus = [f"-{name} AS {name}" for name in values] + (["-v_amount AS v_net"] if amount else ["0 AS v_net"])
@@ -307,10 +323,10 @@ def corrections_of(
     if told.refunds:
         parts += [
             f"SELECT {shown}, happened AS known, {ORDER} AS kind, happened - assigned AS off, 0 AS k, "
-            f"{', '.join([*nothing, '-v_amount AS v_net'])}, CAST(NULL AS BIGINT) AS lag FROM few "
+            f"{', '.join([*nothing, '-abs(v_amount) AS v_net'])}, CAST(NULL AS BIGINT) AS lag FROM few "
             f"WHERE kind = {REFUND} AND copy = 1 AND coalesce(order_id, '') = ''",
             f"SELECT {of_order}, CASE WHEN r.happened > o.happened THEN r.happened ELSE o.happened END AS known, o.kind, o.happened - o.assigned AS off, 0 AS k, "
-            f"{', '.join([*nothing, '-r.v_amount AS v_net'])}, r.happened - o.happened AS lag "
+            f"{', '.join([*nothing, '-abs(r.v_amount) AS v_net'])}, r.happened - o.happened AS lag "
             f"FROM few o JOIN few r ON o.order_id = r.order_id "
             f"WHERE o.kind = {ORDER} AND o.copy = 1 AND r.kind = {REFUND} AND r.copy = 1 "
             "AND (o.happened >= o.assigned OR r.happened < r.assigned)",

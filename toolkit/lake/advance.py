@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import duckdb
@@ -35,6 +35,9 @@ from toolkit.lake.tables import Lake, files_by_name
 from toolkit.lake.unit import Needs
 
 __all__ = ["Kept", "advance", "kept_for", "remember"]
+
+AHEAD = timedelta(days=2)
+"""A day that has begun somewhere ends within so long."""
 
 
 def remember(lake: Lake, experiment: Experiment, activity: Activity | None) -> None:
@@ -94,11 +97,13 @@ def advance(
     attributed: bool,
     as_of_end: datetime,
     keep: bool,
+    now: datetime | None = None,
 ) -> Advanced | None:
     """Create `active` as `add_up` does, from the state that is kept and the events since; None where it can't be.
 
     Needs `ledger`, and `roster` where that is a table (`attributed`); else makes it anew. Creates the view `told` of
-    all events, and `corrections` as `add_up` does, with `buyers` and `placed_corrections`.
+    all events, and `corrections` as `add_up` does, with `buyers` and `placed_corrections`. What was kept of days that are
+    yet to come at `now` is forgotten.
     """
     events = experiment.events
     store = kept.store
@@ -106,26 +111,27 @@ def advance(
     if events is None or version is None or ledger.first_at is None:
         return None
     pinned = replace(lake, versions={"events": version})
-    table, shown, where, _, through = events_of_lake(con, pinned, experiment, spec, needs)
-    since = ledger.first_at - needs.reach_back
-    fits = _fits(con, experiment, needs, table, shown, where, since)
+    here = events_of_lake(con, pinned, experiment, spec, needs)
+    since = ledger.first_at - needs.looked_back
+    fits = _fits(con, experiment, needs, here.table, here.shown, here.where, since)
     state = kept.state if kept.state and kept.state.fits == fits else State(fits)
     files = files_by_name(pinned.files("events"))
     if not files.keys() >= state.events.keys():  # files were merged or rewritten: nobody knows what is new
+        state = State(state.fits)
+    if now and state.upto > micros_of(now + AHEAD):
         state = State(state.fits)
     if micros_of(as_of_end) < state.upto:
         return None
     found = None
     con.run("SET preserve_insertion_order = false")  # rows are told apart by numbers
     try:
-        step = Step(
-            con, experiment, needs, ledger, table, shown, where, store, state, files, as_of_end, attributed
-        )
-        found = _take(step, pinned, spec, through, version, keep=keep)
+        step = Step(con, experiment, needs, ledger, here, store, state, files, as_of_end, attributed)
+        found = _take(step, pinned, spec, keep=keep)
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
         raise
     except (OSError, ValueError, IndexError, duckdb.Error):  # what was kept cannot be read
         con.run("DROP VIEW IF EXISTS corrections")  # `add_up` makes a table of it
+        store.drop(store.made)
     if found is None:  # then all is read, and a row that cannot be used is named by its place
         con.run("SET preserve_insertion_order = true")
     return found
@@ -145,14 +151,12 @@ def _fits(
     said = [
         duckdb.__version__, con.sign("id"), experiment.key, repr(needs.counted), repr(named),
         dict(table.columns), list(shown), where, micros_of(since), repr(list(experiment.arms)),
-        micros_of(experiment.starts_at), micros_of(experiment.ends_at),
+        micros_of(experiment.starts_at), micros_of(experiment.ends_at), experiment.timezone,
     ]  # fmt: skip
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
-def _take(
-    step: Step, lake: Lake, spec: str, through: datetime | None, version: int, *, keep: bool
-) -> Advanced | None:
+def _take(step: Step, lake: Lake, spec: str, *, keep: bool) -> Advanced | None:
     con, experiment, needs, state = step.con, step.experiment, step.needs, step.state
     if experiment.events is None:
         raise AssertionError
@@ -168,14 +172,14 @@ def _take(
     only_newcomers = find_newcomers(step)
     by_name, latest = profile.result()
     order, upto = experiment.events.order.name, micros_of(step.as_of_end)
+    money = {order, experiment.events.refund.name}
     told = told_of(
         experiment,
         spec,
         needs,
-        {name: (*row[:2], *(row[2:4] if name == order else (None, None)), row[4]) for name, row in by_name.items()},
+        {name: (*row[:2], *(row[2:4] if name in money else (None, None)), row[4]) for name, row in by_name.items()},
         step.span,
-        through,
-        version,
+        step.here,
         None,
     )  # fmt: skip
     told = with_lines(con, told, step.table, step.shown, step.where)

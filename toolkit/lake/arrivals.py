@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from toolkit.errors import DataError
+from toolkit.errors import DataError, StorageError
 from toolkit.lake.engine import text, texts
 from toolkit.lake.tables import Lake
 
@@ -133,19 +133,22 @@ def take_new(
     keep: Callable[[Sequence[Arrival]], Kept],
     *,
     at: datetime,
+    names: Sequence[str] = (),
 ) -> Taken:
     """Give `keep` the files that were not taken yet, some at a time, and note what was taken.
 
     A file is known by name and size. `keep` keeps all that it is given in one commit, or raises; a file that
     makes it raise is found, named and left, the others are taken. Rows that wait leave their file open, to be
-    read again.
+    read again. Where `keep` keeps only what is called one of `names`, a file is taken for each of them by itself:
+    one that is asked for later is looked for in files taken before.
     """
+    wanted = [f"{source}:{name}" for name in names] or [source]
     total, taken = Kept(), 0
     broken = [
         f"{each.path}: the file is empty; it may still be on its way" for each in files if not each.size
     ]
-    for batch in _batches(_untaken(lake, source, [each for each in files if each.size], at)):
-        for some, outcome in _kept_apart(batch, keep):
+    for batch in _batches(_untaken(lake, wanted, [each for each in files if each.size], at)):
+        for some, outcome in _kept_apart(batch, keep, os.path.abspath(lake.home)):  # noqa: PTH100
             if isinstance(outcome, str):
                 broken.append(outcome)
                 continue
@@ -154,13 +157,14 @@ def take_new(
                 "arrivals",
                 [
                     {
-                        "source": source,
+                        "source": as_,
                         "file": each.name,
                         "bytes": each.size,
                         "open": each.path in outcome.open,
                         "taken_at": at,
                     }
                     for each in some
+                    for as_ in wanted
                 ],
             )
     return Taken(taken, total, tuple(broken))
@@ -195,22 +199,24 @@ def reader_of(files: Sequence[Arrival], form: str, fields: Sequence[str] = ()) -
     return f"read_parquet([{named}], union_by_name = true, filename = true)"
 
 
-def _untaken(lake: Lake, source: str, files: Sequence[Arrival], now: datetime) -> list[Arrival]:
-    """Return the files that were not taken, and those whose rows still wait."""
-    first: dict[tuple[str, int], datetime] = {}
-    closed: set[tuple[str, int]] = set()
-    for row in lake.records("arrivals", source=source):
-        key = (row["file"], row["bytes"])
+def _untaken(lake: Lake, sources: Sequence[str], files: Sequence[Arrival], now: datetime) -> list[Arrival]:
+    """Return the files that were not taken as each of `sources`, and those whose rows still wait."""
+    first: dict[tuple[str, str, int], datetime] = {}
+    closed: set[tuple[str, str, int]] = set()
+    for row in lake.records("arrivals"):
+        key = (row["source"], row["file"], row["bytes"])
         first[key] = min(row["taken_at"], first.get(key, row["taken_at"]))
         if not row["open"]:
             closed.add(key)
     found = []
     for each in files:
-        key = (each.name, each.size)
-        if key not in first:
+        keys = [(source, each.name, each.size) for source in sources]
+        if any(key not in first for key in keys):
             found.append(each)
-        elif key not in closed and now - first[key] < PATIENCE:
-            found.append(replace(each, first_at=first[key]))
+            continue
+        since = min((first[key] for key in keys if key not in closed), default=None)
+        if since is not None and now - since < PATIENCE:
+            found.append(replace(each, first_at=since))
     return found
 
 
@@ -228,16 +234,25 @@ def _batches(files: Sequence[Arrival]) -> Iterator[list[Arrival]]:
 
 
 def _kept_apart(
-    files: Sequence[Arrival], keep: Callable[[Sequence[Arrival]], Kept]
+    files: Sequence[Arrival], keep: Callable[[Sequence[Arrival]], Kept], home: str
 ) -> Iterator[tuple[Sequence[Arrival], Kept | str]]:
-    """Yield files with what came of them, or what is wrong with the one; a batch that fails is halved."""
+    """Yield files with what came of them, or what is wrong with the one; a batch that fails is halved.
+
+    Raises:
+        StorageError: it is not they that are wrong, but a file of the lake at `home`.
+    """
     try:
         yield files, keep(files)
-    except (DataError, duckdb.Error) as wrong:
+    except (DataError, StorageError, duckdb.Error) as failed:
+        wrong = failed.__cause__ if isinstance(failed, StorageError) else failed
+        if wrong is None:
+            raise
+        if not isinstance(wrong, DataError) and f"{home}/" in str(wrong):
+            raise StorageError(f"the lake cannot be read: {str(wrong).splitlines()[0]}") from None
         if len(files) == 1:
             said = str(wrong).splitlines()[0].rstrip(". ")
             yield files, said if isinstance(wrong, DataError) else f"{files[0].path}: cannot be read: {said}"
             return
         half = len(files) // 2
-        yield from _kept_apart(files[:half], keep)
-        yield from _kept_apart(files[half:], keep)
+        yield from _kept_apart(files[:half], keep, home)
+        yield from _kept_apart(files[half:], keep, home)

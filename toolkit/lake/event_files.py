@@ -8,7 +8,8 @@ from datetime import datetime
 from toolkit.design.sources import EventColumns, Events
 from toolkit.errors import DataError
 from toolkit.lake.arrivals import Arrival, Kept, reader_of
-from toolkit.lake.engine import Engine, at_micros, instant, micros, parquet, quoted, text, texts
+from toolkit.lake.engine import Engine, at_micros, instant, micros, micros_of, parquet, quoted, text, texts
+from toolkit.lake.pointers import pointers_to
 from toolkit.lake.sources import INTEGERS, has_zone
 from toolkit.lake.tables import Lake
 
@@ -31,6 +32,7 @@ def read_told(
     usual: Usual,
     *,
     email: bool,
+    at: datetime,
 ) -> int | None:
     """Create `told(event_id, id, person, name, timestamp, amount, currency, order_id, properties, filename)`.
 
@@ -38,7 +40,8 @@ def read_told(
     Customer.io's internal id, where the files have it.
 
     Returns:
-        the latest instant of any event in the files, in microseconds since 1970: so far the files reach.
+        the latest instant of any event in the files, in microseconds since 1970: so far the files reach. What is
+        later than `at`, when they are read, was written by a clock that runs wrong.
 
     Raises:
         DataError: a file lacks a column, or a row its name or instant.
@@ -64,7 +67,7 @@ def read_told(
     said = {what: _first_text(kinds, some) for what, some in wanted.items()}
     bag = _bag(kinds, properties)
 
-    def at(order: str, refund: str) -> str:
+    def of_kind(order: str, refund: str) -> str:
         mine, theirs = _value(kinds, flat[order], bag, order), _value(kinds, flat[refund], bag, refund)
         return (
             mine
@@ -82,15 +85,16 @@ def read_told(
     con.table(
         "told",
         f"SELECT event_id, {'lower(trim(id))' if email else 'id'} AS id, person, name, timestamp, "
-        f"TRY_CAST({at(events.order.amount, events.refund.amount)} AS DECIMAL(18, 4)) AS amount, "
+        f"TRY_CAST({of_kind(events.order.amount, events.refund.amount)} AS DECIMAL(18, 4)) AS amount, "
         f"upper({_value(kinds, flat[events.order.currency], bag, events.order.currency)}) AS currency, "
-        f"{at(events.order.id, events.refund.id)} AS order_id, {bag} AS properties, filename FROM "
+        f"{of_kind(events.order.id, events.refund.id)} AS order_id, {bag} AS properties, filename FROM "
         f"(SELECT *, {said['event_id']} AS event_id, {said['id']} AS id, {said['person']} AS person, "
         f"{said['name']} AS name, {when} AS timestamp FROM (SELECT {_renamed(kinds)} FROM {source})) "
         f"WHERE name IS NULL OR timestamp IS NULL OR name IN ({texts(names)})",
     )
     _refuse_unreadable(con, {each: wanted[each] for each in ("name", "timestamp")})
-    reached = con.one(f"SELECT max({micros(when)}) FROM (SELECT {_renamed(kinds)} FROM {source})")[0]
+    instants = f"SELECT {micros(when)} AS happened FROM (SELECT {_renamed(kinds)} FROM {source})"
+    reached = con.one(f"SELECT max(happened) FROM ({instants}) WHERE happened <= {micros_of(at)}")[0]
     return None if reached is None else int(reached)
 
 
@@ -244,9 +248,9 @@ def _value(kinds: Mapping[str, str], flat: Sequence[str], bag: str, path: str) -
     """Return the expression of a property: a column of its own, or what stands at `path` among the properties."""
     columns = [text_of(_theirs(each), kinds[each]) for each in flat if each in kinds]
     if bag != NOTHING:
-        escaped = path.replace("~", "~0").replace("/", "~1")
-        pointers = dict.fromkeys((f"/{escaped}", "/" + escaped.replace(".", "/")))
-        columns += [f"nullif(trim(json_extract_string({bag}, {text(each)})), '')" for each in pointers]
+        columns += [
+            f"nullif(trim(json_extract_string({bag}, {text(each)})), '')" for each in pointers_to(path)
+        ]
     return first_of(columns)
 
 

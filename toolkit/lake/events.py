@@ -11,23 +11,36 @@ from typing import Any
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, SpecError
 from toolkit.lake.engine import Engine, at_micros, instant, instant_of, micros_of, quoted, text, texts
-from toolkit.lake.intake import complete_through, kept_as, wanted_events
+from toolkit.lake.intake import (
+    amount_in,
+    complete_through,
+    counted_events,
+    kept_as,
+    never_complete,
+    wanted_events,
+)
 from toolkit.lake.ledger import Ledger
+from toolkit.lake.pointers import pointers_to
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
 
 __all__ = [
+    "InLake",
     "Told",
     "besides",
     "events_of_lake",
     "one_currency",
     "open_events",
+    "reaching",
+    "refuse_valueless",
     "span_of",
     "told_of",
     "with_lines",
 ]
 
+CURRENCY = "nullif(upper(currency), '')"
+"""An event's currency; empty is none."""
 MANY = 2_000_000
 """From so many events on, a query per question is faster than one for all."""
 
@@ -45,10 +58,12 @@ class Told:
         in_span: name → events in the span.
         refunds: whether orders have to be netted.
         without_amount: whether there is an order without an amount.
-        currencies: currencies of the orders in the span; two stand for many.
+        currencies: currencies of the orders in the span, and of refunds; two stand for many.
         through: the latest instant that the events are known to reach, or None if there are none.
+        unfinished: events that no pull has brought whole yet, while others were: a part is here, or none.
         absent: metric events of which there is none at all.
         version: the lake's version read, None for files.
+        source: under what name pulls keep them in the lake, None for files.
         unsettled: the table whose rows are yet to be looked into, should a sum not come out as a number.
         numbered: what stands before and after a condition on `file_row_number` in the query of those rows of `told` for
             which it holds; None where rows have no numbers.
@@ -65,6 +80,8 @@ class Told:
     through: datetime | None
     absent: tuple[str, ...]
     version: int | None
+    source: str | None = None
+    unfinished: tuple[str, ...] = ()
     unsettled: FileTable | None = None
     numbered: tuple[str, str] | None = None
     files: int = 1
@@ -81,6 +98,29 @@ class Told:
             if at is not None:
                 parts.append(f"{name} {sign} {instant_of(at) if own else at}")
         return " AND ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class InLake:
+    """The lake's table of events, as `told` shows it.
+
+    Attributes:
+        table: the files.
+        shown: the columns of `told`.
+        where: the rows that are this experiment's, as a clause of WHERE; may be empty.
+        version: the lake's version read, None where it is a warehouse's own table.
+        source: under what name pulls keep them.
+        through: up to when finished pulls have brought events of all names; None where one name never was.
+        unfinished: names that no pull has brought whole yet, while others were.
+    """
+
+    table: FileTable
+    shown: tuple[str, ...]
+    where: str
+    version: int | None
+    source: str
+    through: datetime | None
+    unfinished: tuple[str, ...]
 
 
 def open_events(
@@ -104,16 +144,51 @@ def open_events(
     if experiment.events.source == "files":
         path = experiment.file_beside(spec, experiment.events.file)
         table = open_file(con, path, what="`events` names it as the events (id, name, timestamp, …)")
-        shown, where, version, through = _from_file(experiment, table, needs), "", None, None
+        kept, shown, where = None, _from_file(experiment, table, needs), ""
     else:
-        table, shown, where, version, through = events_of_lake(con, lake, experiment, spec, needs)
+        kept = events_of_lake(con, lake, experiment, spec, needs)
+        table, shown, where = kept.table, list(kept.shown), kept.where
     con.view("told", f"SELECT {', '.join(shown)} FROM {table.sql}{where}")
-    span = span_of(table, ledger.first_at - needs.reach_back, as_of_end)
-    order, amounts = experiment.events.order.name, "amount" in needs.values
-    by_name = _profile(con, table, shown, span, order, amounts=amounts, where=where)
+    span = span_of(table, ledger.first_at - needs.looked_back, as_of_end)
+    by_name = _profile(con, experiment, needs, table, shown, span, where)
     unsettled = table if table.doubts else None
-    told = told_of(experiment, spec, needs, by_name, span, through, version, unsettled)
+    told = told_of(experiment, spec, needs, by_name, span, kept, unsettled)
     return with_lines(con, told, table, shown, where)
+
+
+def reaching(con: Engine, told: Told, latest: datetime) -> Told:
+    """Return `told` with how far its events reach, but for those later than `latest`; needs the view `told`."""
+    if told.through is None or told.through <= latest:
+        return told
+    reached = con.one(f"SELECT max(happened) FROM told WHERE happened <= {micros_of(latest)}")[0]
+    return replace(told, through=at_micros(reached))
+
+
+def refuse_valueless(con: Engine, experiment: Experiment, spec: str, needs: Needs, told: Told) -> None:
+    """Refuse a metric on a number that none of its events has: as a sum it would be zero.
+
+    Guardrails may be on what has not happened yet. Needs the view `told`.
+
+    Raises:
+        SpecError: there is such a metric.
+    """
+    lacking: dict[tuple[str, str], bool] = {}
+    for at, metric in enumerate(experiment.metrics):
+        for term in metric.terms:
+            event, value = term.event or "", term.value
+            if value not in needs.values or metric.role == "guardrail" or not told.in_span.get(event):
+                continue
+            if value == "amount" and not told.without_amount:
+                continue
+            if (event, value) not in lacking:
+                any_has = f"WHERE {among([event])} AND {told.span} AND {quoted('v_' + value)} IS NOT NULL"
+                lacking[event, value] = not con.rows(f"SELECT 1 FROM told {any_has} LIMIT 1")
+            if lacking[event, value]:
+                raise SpecError(
+                    f"{spec}: metrics[{at}] ({metric.name}): none of the {told.in_span[event]:,} events named "
+                    f"{event!r} has a number as `{value}`; name the property that has it, in the metric or, of an "
+                    "order's amount, in `events.order.amount`"
+                )
 
 
 def besides(where: str) -> str:
@@ -139,13 +214,12 @@ def told_of(
     needs: Needs,
     by_name: Mapping[str, tuple[Any, ...]],
     span: str,
-    through: datetime | None,
-    version: int | None,
+    kept: InLake | None,
     unsettled: FileTable | None,
 ) -> Told:
-    """Return what the events hold, from their profile `by_name`.
+    """Return what the events hold, from their profile `by_name`; `kept` tells of the lake's, None of files.
 
-    That is name → events in the span, the latest of all (microseconds), two currencies in the span, events
+    The profile is name → events in the span, the latest of all (microseconds), two currencies in the span, events
     there without amount.
 
     Raises:
@@ -160,7 +234,8 @@ def told_of(
     kinds = [*wanted, *([refund] if summed and refund in in_span and refund not in wanted else [])]
     reached = max((row[1] for row in by_name.values()), default=None)
     orders = by_name.get(order)
-    currencies = sorted({each for each in orders[2:4] if each}) if orders else []
+    money = [by_name[name] for name in ([order, refund] if summed else [order]) if name in by_name]
+    currencies = sorted({each for row in money for each in row[2:4] if each})
     return Told(
         span,
         tuple(kinds),
@@ -169,21 +244,22 @@ def told_of(
         summed and refund in in_span,
         bool(orders and orders[4]),
         tuple(currencies),
-        through or at_micros(reached),
+        kept.through if kept and (kept.through or kept.unfinished) else at_micros(reached),
         _absent(experiment, spec, wanted, set(in_span), set(by_name)),
-        version,
+        kept.version if kept else None,
+        kept.source if kept else None,
+        kept.unfinished if kept else (),
         unsettled,
     )
 
 
 def _profile(
     con: Engine,
+    experiment: Experiment,
+    needs: Needs,
     table: FileTable,
     shown: Sequence[str],
     span: str,
-    order: str,
-    *,
-    amounts: bool,
     where: str,
 ) -> dict[str, tuple[Any, ...]]:
     """Return name → events in the span, the latest of all, two currencies in the span, any without amount.
@@ -191,11 +267,15 @@ def _profile(
     Few events are looked through in one query. Of many, each column is read for what its own statistics do
     not tell, and values that are no finite numbers show in the sums.
     """
+    if experiment.events is None:
+        raise AssertionError
+    order, amounts = experiment.events.order.name, "amount" in needs.values
+    money = [order, *([experiment.events.refund.name] if nets_refunds(experiment, needs) else [])]
     if table.csv or not (con.dialect == "duckdb" and con.one(f"SELECT count(*) FROM {table.sql}")[0] > MANY):
         missing = f"count(*) FILTER (WHERE {span} AND v_amount IS NULL)" if amounts else "0"
         found = table.settle_by(
             shown, "name", f"count(*) FILTER (WHERE {span})", "max(happened)",
-            f"min(upper(currency)) FILTER (WHERE {span})", f"max(upper(currency)) FILTER (WHERE {span})", missing,
+            f"min({CURRENCY}) FILTER (WHERE {span})", f"max({CURRENCY}) FILTER (WHERE {span})", missing,
             where=where,
         )  # fmt: skip
         return {str(row[0]): row[1:] for row in found if row[0]}
@@ -206,12 +286,12 @@ def _profile(
         f"SELECT name, max(happened), count(*) FILTER (WHERE {span}) FROM told GROUP BY name"
     ):
         latest[name], counts[name] = at, inside
-    orders = f"FROM told WHERE {among([order])} AND {span}"
+    orders, of_money = (f"FROM told WHERE {among(names)} AND {span}" for names in ([order], money))
     named = sorted({str(each).upper() for (each,) in con.rows("SELECT DISTINCT currency FROM told") if each})
     if len(named) > 1:  # of any event; one column by itself is looked through much faster
-        own = con.rows(f"SELECT DISTINCT upper(currency) {orders} AND currency <> ''")
+        own = con.rows(f"SELECT DISTINCT upper(currency) {of_money} AND currency <> ''")
         named = sorted(str(each) for (each,) in own)
-    elif named and not con.rows(f"SELECT 1 {orders} AND currency <> '' LIMIT 1"):
+    elif named and not con.rows(f"SELECT 1 {of_money} AND currency <> '' LIMIT 1"):
         named = []
     currencies = (named[0], named[-1]) if named else (None, None)
     without = con.one(f"SELECT count(*) {orders} AND v_amount IS NULL")[0] if amounts else 0
@@ -279,25 +359,16 @@ def _from_file(experiment: Experiment, table: FileTable, needs: Needs) -> list[s
     if events is None:
         raise AssertionError
     table.need("id", "name", "timestamp")
-    amounts = {
-        name: next((each for each in (wanted, "amount") if each in table.columns), None)
-        for name, wanted in (("order", events.order.amount), ("refund", events.refund.amount))
-    }
     order_id = next((each for each in (events.order.id, "order_id") if each in table.columns), None)
     currency = next((each for each in (events.order.currency, "currency") if each in table.columns), None)
     values = []
     for value in needs.values:
         if value == "amount":
-            if amounts["order"] is None:
+            expression = amount_in(table, events)
+            if expression is None:
                 raise DataError(
                     f"{table.path}: no column `{events.order.amount}` for the metrics' `value: amount`; "
                     f"it has {', '.join(table.columns)}"
-                )
-            expression = table.number(amounts["order"])
-            if amounts["refund"] and amounts["refund"] != amounts["order"]:
-                expression = (
-                    f"CASE WHEN name = {text(events.refund.name)} THEN {table.number(amounts['refund'])} "
-                    f"ELSE {expression} END"
                 )
         elif value in table.columns:
             expression = table.number(value)
@@ -319,10 +390,12 @@ def _from_file(experiment: Experiment, table: FileTable, needs: Needs) -> list[s
     )
 
 
-def events_of_lake(
-    con: Engine, lake: Lake, experiment: Experiment, spec: str, needs: Needs
-) -> tuple[FileTable, list[str], str, int | None, datetime | None]:
-    """Return the lake's events, the columns of `told`, which rows, version, and how far a finished pull reached."""
+def events_of_lake(con: Engine, lake: Lake, experiment: Experiment, spec: str, needs: Needs) -> InLake:
+    """Return how the lake's events stand there.
+
+    Raises:
+        DataError: there are none.
+    """
     stored = con.stored(lake, "events")
     if stored is None:
         raise DataError(f"{lake.uri('events')}: no events yet; run `lift pull {spec}` first")
@@ -332,7 +405,9 @@ def events_of_lake(
     values = []
     for value in needs.values:
         if value not in columns and "properties" in columns:
-            expression = f"TRY_CAST(json_extract_string(properties, {text('/' + value)}) AS DOUBLE)"
+            found = [f"json_extract_string(properties, {text(each)})" for each in pointers_to(value)]
+            said = found[0] if len(found) == 1 else f"coalesce({', '.join(found)})"
+            expression = f"TRY_CAST({said} AS DOUBLE)"
         else:
             expression = table.number(value)
         values.append(f"{expression} AS {quoted('v_' + value)}")
@@ -350,7 +425,8 @@ def events_of_lake(
     where = f" WHERE source IS NULL OR source = {text(key)}" if "source" in columns else ""
     pulled = stored.version is not None
     through = complete_through(lake, key, wanted_events(experiment), con=con) if pulled else None
-    return table, shown, where, stored.version, through
+    unfinished = never_complete(lake, key, counted_events(experiment), con=con) if pulled else ()
+    return InLake(table, tuple(shown), where, stored.version, key, through, unfinished)
 
 
 def _told(

@@ -98,7 +98,7 @@ def hours_of(
         "JOIN (SELECT id, assigned FROM buyers) r ON e.id = r.id"
     )
     own = own_by_hour(con, needs, events)
-    return Hours(_arrivals(con, lake, experiment, as_of_end), _table(every, 2), own)
+    return Hours(_arrivals(con, lake, experiment, told, as_of_end), _table(every, 2), own)
 
 
 def hour_of(instant: str) -> str:
@@ -120,15 +120,12 @@ def own_by_hour(con: Engine, needs: Needs, events: str) -> Vector:
     return _table(found, 3)
 
 
-def arrival_of(
-    con: Engine, experiment: Experiment, where: str, sql: str, columns: Mapping[str, str]
-) -> str | None:
-    """Return the expression of when a pull of this experiment brought a row (microseconds); None if that is not kept."""
+def arrival_of(con: Engine, source: str, where: str, sql: str, columns: Mapping[str, str]) -> str | None:
+    """Return the expression of when a pull from `source` brought a row (microseconds); None if that is not kept."""
     if not {"received_at", "timestamp", "name"} <= columns.keys():
         return None
     received = FileTable(con, where, sql, columns, csv=False).micros("received_at", "UTC")
-    kept_as = f"customerio:{experiment.identity.key}"
-    return f"CASE WHEN source = {text(kept_as)} THEN {received} END" if "source" in columns else received
+    return f"CASE WHEN source = {text(source)} THEN {received} END" if "source" in columns else received
 
 
 def new_hours(
@@ -154,12 +151,14 @@ def _past(as_of_end: datetime) -> str:
     return f"CASE WHEN happened < {micros_of(as_of_end)} THEN 1 ELSE 0 END"
 
 
-def _arrivals(con: Engine, lake: Lake, experiment: Experiment, as_of_end: datetime) -> Vector | None:
+def _arrivals(
+    con: Engine, lake: Lake, experiment: Experiment, told: Told, as_of_end: datetime
+) -> Vector | None:
     stored = con.stored(lake, "events")
-    if stored is None or experiment.events is None:
+    if stored is None or experiment.events is None or told.source is None:
         return None
     columns = con.columns(stored.sql)
-    received = arrival_of(con, experiment, stored.where, stored.sql, columns)
+    received = arrival_of(con, told.source, stored.where, stored.sql, columns)
     if received is None:
         return None
     table = FileTable(con, stored.where, stored.sql, columns, csv=False)

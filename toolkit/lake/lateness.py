@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -14,6 +14,7 @@ from toolkit.lake.activity import MICROSECOND
 from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.events import Told, among, nets_refunds
 from toolkit.lake.hours import HORIZON, HOUR, Hours, amount_of, hours_of, since_of
+from toolkit.lake.intake import reaches
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
@@ -103,7 +104,9 @@ def lateness_of(
             hours = hours_of(
                 con, lake, experiment, needs, told, first, own_since=own_since, as_of_end=as_of_end
             )
-        arrivals = _arrivals(hours, as_of_end)
+        order = experiment.events.order.name
+        known = reaches(lake, told.source, order, con=con) if told.source else {}
+        arrivals = _arrivals(hours, known, as_of_end)
     if arrivals is None and refunds is None:
         return None
     if hours is None:
@@ -116,12 +119,15 @@ def lateness_of(
     return Lateness(orders, arrivals[0] if arrivals else None, read_days, refunds)
 
 
-def _arrivals(hours: Hours, as_of_end: datetime) -> tuple[tuple[Vector, Vector, Vector], int] | None:
+def _arrivals(
+    hours: Hours, reaches: Mapping[int, int], as_of_end: datetime
+) -> tuple[tuple[Vector, Vector, Vector], int] | None:
     """Return lags, ages and counts of orders that pulls brought, and the last pull's instant.
 
     Pulls come when they come, so an order that the first pull after it brought was not late, however long ago it
     was. Late is one that a pull should have brought and did not; its lag is its age when it came. What was there
-    before the first pull tells nothing.
+    before the first pull tells nothing. A pull should have brought what came before it, or, of files, before the
+    end of what they hold (`reaches`).
     """
     if hours.arrivals is None:
         return None
@@ -131,8 +137,9 @@ def _arrivals(hours: Hours, as_of_end: datetime) -> tuple[tuple[Vector, Vector, 
         return None
     last = int(pulls[-1])
     happened_at = rows[:, 0] * HOUR
-    told = (happened_at > pulls[0]) & (happened_at <= last)
-    due = pulls[np.searchsorted(pulls, happened_at[told])]
+    through = np.maximum.accumulate([min(reaches.get(int(at), int(at)), int(at)) for at in pulls])
+    told = (happened_at > through[0]) & (happened_at <= through[-1])
+    due = pulls[np.searchsorted(through, happened_at[told])]
     came = rows[told, 1]
     lags = np.where(came > due, came - happened_at[told], 0) / DAY
     ages = (last - happened_at[told]) / DAY

@@ -11,7 +11,7 @@ from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, NotEnoughData, SpecError
 from toolkit.lake.activity import Activity, add_up, currencies_of
 from toolkit.lake.engine import Engine
-from toolkit.lake.events import Told, one_currency, open_events
+from toolkit.lake.events import Told, one_currency, open_events, reaching, refuse_valueless
 from toolkit.lake.ledger import Ledger, open_ledger
 from toolkit.lake.people import People, gather_people
 from toolkit.lake.sources import FileTable, open_file
@@ -58,14 +58,22 @@ class Evidence:
 
 
 def gather(
-    con: Engine, lake: Lake, experiment: Experiment, spec: str, *, as_of_end: datetime, keep: bool = False
+    con: Engine,
+    lake: Lake,
+    experiment: Experiment,
+    spec: str,
+    *,
+    as_of_end: datetime,
+    keep: bool = False,
+    now: datetime | None = None,
 ) -> Evidence:
     """Create `unit(arm, y…, x…, b…)` from what is known before `as_of_end`; return what was found.
 
     `arm` is the arm's place in the experiment file. Customers without activity are missing from `unit` where
     all that is known of them is zeros; `Evidence.customers` counts them. An attribute that is not known is
     NULL. `spec` is the experiment file's path, beside which other files are looked for. With `keep` a state is written
-    for the next time, which `keep_state` puts in place.
+    for the next time, which `keep_state` puts in place. What happens after `now` and `as_of_end` is of a clock that runs
+    wrong, and does not tell how far the events reach.
 
     Raises:
         NotEnoughData: nobody is assigned yet.
@@ -92,7 +100,8 @@ def gather(
         place = con.place("line", "arm", arms)
         if ledger.file and ledger.rows * arms < 2**31:
             place = f"CAST({place} AS INTEGER)"
-        con.view("roster", f"SELECT {place} AS place, id, arm, assigned FROM ledger")
+        roster = f"SELECT {place} AS place, id, arm, assigned FROM ledger"
+        con.view("roster", roster)
     else:
         place = con.place("row_number() OVER ()", "l.arm", arms)
         own = [f"{place} AS place", "l.id", "l.arm", "l.assigned", *people.columns]
@@ -110,11 +119,17 @@ def gather(
             attributed=attributed,
             as_of_end=as_of_end,
             keep=keep,
+            now=now,
         )
     if advanced:
         told = advanced.told
     else:
+        if kept and not attributed:  # what gave up may have put its own in place
+            con.view("roster", roster)
         told = open_events(con, lake, experiment, spec, needs, ledger, as_of_end=as_of_end)
+    if now:
+        told = reaching(con, told, max(now, as_of_end))
+    refuse_valueless(con, experiment, spec, needs, told)
     currency = None
     if "amount" in needs.values:
         several = len(told.currencies) > 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from toolkit.design.experiment import Experiment
 from toolkit.errors import SpecError
 from toolkit.lake.engine import Engine, Stored, micros, quoted, text
+from toolkit.lake.pointers import pointer_to
 from toolkit.lake.sources import FileTable, open_file
 from toolkit.lake.tables import Lake
 from toolkit.lake.unit import Needs
@@ -106,7 +107,7 @@ def _kept(con: Engine, lake: Lake, experiment: Experiment, wanted: Sequence[str]
     if stored is None or _plain_columns(con, stored):
         return False
     shown = ", ".join(
-        f"json_extract_string(attributes, {text(_pointer(name))}) AS {quoted(name)}" for name in wanted
+        f"json_extract_string(attributes, {text(pointer_to(name))}) AS {quoted(name)}" for name in wanted
     )
     con.table(
         "kept",
@@ -120,11 +121,6 @@ def _kept(con: Engine, lake: Lake, experiment: Experiment, wanted: Sequence[str]
 def _plain_columns(con: Engine, stored: Stored) -> bool:
     """Return whether a warehouse's own table of people has a column per attribute, not one text of all."""
     return stored.version is None and "attributes" not in con.columns(stored.sql)
-
-
-def _pointer(name: str) -> str:
-    """Return `name` as a JSON pointer (RFC 6901)."""
-    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _first_of_each(

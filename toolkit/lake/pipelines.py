@@ -51,11 +51,11 @@ def keep_tracks(
         def keep(some: Sequence[Arrival], form: str = form) -> Kept:
             with connect() as con:
                 through = read_told(
-                    con, some, form, events, names, USUAL, email=experiment.identity.key == "email"
+                    con, some, form, events, names, USUAL, email=experiment.identity.key == "email", at=at
                 )
                 con.run("ALTER TABLE told ADD COLUMN waits BOOLEAN DEFAULT false")
                 return keep_told(con, lake, source, events, through=through, at=at)
 
         own = [each for each in files if endings_of(each.name) == form]
-        done += take_new(lake, source, own, keep, at=at)
+        done += take_new(lake, source, own, keep, at=at, names=names)
     return done

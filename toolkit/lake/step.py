@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.design.experiment import Experiment
 from toolkit.lake.engine import Engine, parquet, quoted, texts
-from toolkit.lake.events import besides, span_of
+from toolkit.lake.events import CURRENCY, InLake, besides, span_of
 from toolkit.lake.hours import arrival_of
 from toolkit.lake.ledger import Ledger
 from toolkit.lake.sources import FileTable
@@ -30,14 +30,27 @@ class Step:
     experiment: Experiment
     needs: Needs
     ledger: Ledger
-    table: FileTable
-    shown: Sequence[str]
-    where: str
+    here: InLake
     store: Store
     state: State
     files: Mapping[str, str]
     as_of_end: datetime
     attributed: bool
+
+    @property
+    def table(self) -> FileTable:
+        """Return the files of events."""
+        return self.here.table
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """Return the columns of `told`."""
+        return self.here.shown
+
+    @property
+    def where(self) -> str:
+        """Return which rows are this experiment's, as a clause of WHERE."""
+        return self.here.where
 
     @property
     def kept_ids(self) -> str:
@@ -69,7 +82,7 @@ class Step:
         first = self.ledger.first_at
         if first is None:
             raise AssertionError
-        return span_of(self.table, first - self.needs.reach_back, self.as_of_end)
+        return span_of(self.table, first - self.needs.looked_back, self.as_of_end)
 
     def among(self, names: Sequence[str]) -> str:
         """Return the condition that a row stands in one of these files; others are not opened."""
@@ -105,7 +118,7 @@ class Step:
     def received(self) -> str | None:
         """Return the expression of when a pull brought an event; None if that is not kept."""
         table = self.table
-        return arrival_of(self.con, self.experiment, table.path, table.sql, table.columns)
+        return arrival_of(self.con, self.here.source, table.path, table.sql, table.columns)
 
     def doubtful(self, fresh: Sequence[str]) -> bool:
         """Return whether new rows cannot be used: then all are read, and what is wrong is said as ever."""
@@ -119,14 +132,14 @@ class Step:
 
     def profile(self) -> tuple[dict[str, tuple[Any, ...]], dict[str, int]]:
         """Return the profile of all events by name, that which is kept and that of the new ones, and file → latest new one."""
-        currency, missing = "nullif(upper(currency), '')", "0"
+        missing = "0"
         if "amount" in self.needs.values:
             missing = f"count(*) FILTER (WHERE {self.span} AND v_amount IS NULL)"
         found: dict[str, list[Any]] = {name: list(row) for name, row in self.state.by_name.items()}
         latest: dict[str, int] = {}
         for file, name, *more in self.con.rows(
-            f"SELECT of_file, name, count(*) FILTER (WHERE {self.span}), max(happened), min({currency}) FILTER (WHERE "
-            f"{self.span}), max({currency}) FILTER (WHERE {self.span}), {missing} FROM told_new GROUP BY of_file, name"
+            f"SELECT of_file, name, count(*) FILTER (WHERE {self.span}), max(happened), min({CURRENCY}) FILTER (WHERE "
+            f"{self.span}), max({CURRENCY}) FILTER (WHERE {self.span}), {missing} FROM told_new GROUP BY of_file, name"
         ):
             latest[file] = max(more[1], latest.get(file, more[1]))
             if not name:

@@ -11,6 +11,9 @@ from toolkit.design.metrics import Lookback, Metric, Term
 
 __all__ = ["Column", "Needs", "needs_of"]
 
+RESENT = timedelta(days=30)
+"""How long after it happened an event may be sent once more: as far as Customer.io's own activities reach."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -63,6 +66,14 @@ class Needs:
     def reach_back(self) -> timedelta:
         """Return how long before assignment the columns look."""
         return max((each.lookback for each in self.columns if each.lookback), default=timedelta(0))
+
+    @property
+    def looked_back(self) -> timedelta:
+        """Return how long before the first assignment events are looked at.
+
+        What is sent again after an assignment, and happened before it, is known for a repetition so.
+        """
+        return max(self.reach_back, RESENT)
 
     def with_missing(self, unknown: Sequence[str]) -> Needs:
         """Return these needs with an indicator beside each attribute column of `unknown`."""

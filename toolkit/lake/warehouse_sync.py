@@ -53,7 +53,7 @@ def keep_sync_events(
 
     def keep(files: Sequence[Arrival]) -> Kept:
         with connect() as con:
-            through = read_told(con, files, "parquet", events, names, usual, email=key == "email")
+            through = read_told(con, files, "parquet", events, names, usual, email=key == "email", at=at)
             open_tables(con, sync, "people")
             con.run(
                 "CREATE OR REPLACE TEMP TABLE told AS SELECT t.* REPLACE "
@@ -63,7 +63,7 @@ def keep_sync_events(
             )
             return keep_told(con, lake, source, events, through=through, at=at)
 
-    return take_new(lake, source, files, keep, at=at)
+    return take_new(lake, source, files, keep, at=at, names=names)
 
 
 def keep_sync_deliveries(

@@ -172,8 +172,14 @@ def identity_match(
     return Check("identity_match", status, f"customers found among the {what}: {seen}{more}", p_value)
 
 
-def freshness(through: datetime | None, needed: datetime) -> Check:
-    """Ask whether the data reach as far as the readout needs them."""
+def freshness(through: datetime | None, needed: datetime, unfinished: Sequence[str] = ()) -> Check:
+    """Ask whether the data reach as far as the readout needs them; of `unfinished` events no pull ever got all."""
+    if unfinished:
+        return Check(
+            "freshness",
+            "fail",
+            f"no pull has brought all events named {', '.join(unfinished)} yet; run `lift pull` until it ends",
+        )
     if through is None:
         return Check("freshness", "skip", "the data carry no instants, so how far they reach is not known")
     gap = needed - through

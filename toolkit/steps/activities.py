@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from toolkit.clients import Activity
+from toolkit.clients import Activity, ActivityPage, CustomerIO
 from toolkit.design.experiment import Experiment
 from toolkit.design.sources import Events
+from toolkit.errors import InvalidRequest, NotFound
 from toolkit.lake.coverage import REACH
 from toolkit.lake.intake import kept_as, known_event_ids, wanted_events
 from toolkit.lake.tables import Lake
@@ -24,6 +25,7 @@ OVERLAP = timedelta(days=7)
 """How far behind the last finished walk a new one looks again, for events that arrived late."""
 JUST_NOW = timedelta(minutes=1)
 MONEY = Decimal("0.0001")
+TOO_MUCH = Decimal(10) ** 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +106,16 @@ def _walk(
         gap = (cursor.complete_through, now - REACH)
     total = Walked(gap=gap)
     with open_customerio(workspace) as client:
-        for page in client.activity_pages(start=cursor.next, type="event", name=name):
+        for page in _pages(client, cursor.next, name):
             rows, here = _rows(experiment, events, page.activities, known, kept, now)
             total += here
             if rows:
                 lake.append_rows("events", rows)
                 known |= {row["event_id"] for row in rows}
-            oldest = min((each.timestamp for each in page.activities), default=None)
-            done = page.next is None or (until is not None and oldest is not None and oldest < until)
+            instants = [each.timestamp for each in page.activities]
+            oldest, newest = min(instants, default=None), max(instants, default=None)
+            # one event of long ago on a page says nothing of those behind it
+            done = page.next is None or (until is not None and newest is not None and newest < until)
             lake.append_rows(
                 "cursors",
                 [
@@ -131,6 +135,18 @@ def _walk(
             if done:
                 break
     return total
+
+
+def _pages(client: CustomerIO, start: str | None, name: str) -> Iterator[ActivityPage]:
+    """Yield pages from `start` on; from the newest where the vendor does not know that place any more."""
+    try:
+        for page in client.activity_pages(start=start, type="event", name=name):
+            start = None
+            yield page
+    except (InvalidRequest, NotFound):
+        if start is None:
+            raise
+        yield from client.activity_pages(type="event", name=name)
 
 
 def _cursor(lake: Lake, source: str, now: datetime) -> _Cursor:
@@ -166,16 +182,14 @@ def _rows(
         amount = _money(_dig(each.data, kind.amount))
         if amount is None and each.name in {events.order.name, events.refund.name}:
             without_amount += 1
-        currency = _dig(each.data, events.order.currency)
-        order_id = _dig(each.data, kind.id)
         rows[each.id] = {
             "event_id": each.id,
             "id": identifier,
             "name": each.name,
             "timestamp": each.timestamp,
             "amount": amount,
-            "currency": str(currency).strip().upper() if currency else None,
-            "order_id": None if order_id in {None, ""} else str(order_id),
+            "currency": (_said(_dig(each.data, events.order.currency)) or "").upper() or None,
+            "order_id": _said(_dig(each.data, kind.id)),
             "properties": json.dumps(each.data, default=str, sort_keys=True),
             "source": kept,
             "received_at": now,
@@ -193,12 +207,17 @@ def _dig(data: Mapping[str, Any], path: str) -> Any:
     return found
 
 
-def _money(value: Any) -> Decimal | None:
-    """Return an amount exactly as written, to four decimals; None where it is no number."""
-    if value is None or isinstance(value, bool):
+def _said(value: Any) -> str | None:
+    """Return a property as text; None where it is empty, or no text or number."""
+    if not isinstance(value, str | int | float | Decimal) or isinstance(value, bool):
         return None
+    return str(value).encode(errors="replace").decode().strip() or None  # half a surrogate pair is no text
+
+
+def _money(value: Any) -> Decimal | None:
+    """Return an amount exactly as written, to four decimals; None where it is no number, or larger than the lake holds."""
     try:
-        amount = Decimal(str(value).strip())
-        return amount.quantize(MONEY) if amount.is_finite() else None
+        amount = Decimal(_said(value) or "").quantize(MONEY)
+        return amount if abs(amount) < TOO_MUCH else None
     except InvalidOperation:
         return None

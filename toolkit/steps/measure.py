@@ -22,10 +22,11 @@ from toolkit.steps.looks import Looks, take_looks
 from toolkit.steps.maturity import maturity_at
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["Found", "look", "measure"]
+__all__ = ["READ", "Found", "look", "measure"]
 
 BESIDE = ("people", "deliveries", "exposures", "same_people", "cursors")
 """Tables that a look may read besides assignments and events."""
+READ = ("assignments", "events", *BESIDE)
 
 
 def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Measurement:
@@ -94,7 +95,9 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
         lake.open_all(("events", "assignments", *BESIDE))
     tables = {name: lake.version(name) for name in BESIDE}
     with connect(workspace.settings.lift_engine) as con:
-        evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end, keep=True)
+        evidence = gather(
+            con, lake, experiment, spec.path, as_of_end=as_of_end, keep=True, now=workspace.now()
+        )
         readings = read(con, experiment, evidence, spec.path)
         mixing = mixing_of(con, lake, experiment, as_of_end=as_of_end)
         exposed = exposed_sums(con, lake, experiment, evidence, as_of_end=as_of_end)
@@ -120,13 +123,17 @@ def _checks(
         quality.balance(readings, experiment.control),
         quality.crossover(ledger.crossed, customers, merged=mixing.merged, served=mixing.served_elsewhere),
         _identity(evidence),
-        quality.freshness(told.through if told else None, _needed(experiment, evidence, as_of_end)),
+        quality.freshness(
+            told.through if told else None,
+            _needed(experiment, evidence, as_of_end),
+            told.unfinished if told else (),
+        ),
     ]
     if activity is None:
         why = "outcomes stand ready per customer, without orders or instants"
         checks += [Check(name, "skip", why) for name in ("duplicate_orders", "assignment_before_outcome")]
     else:
-        checks.append(quality.duplicate_orders(activity.repeated_orders, activity.read))
+        checks.append(quality.duplicate_orders(activity.repeated_orders, activity.orders))
         rolling = bool(experiment.cohort and experiment.cohort.entry == "rolling")
         checks.append(
             quality.assignment_before_outcome(
@@ -210,6 +217,8 @@ def _notes(evidence: Evidence) -> tuple[str, ...]:
         notes.append(f"{activity.without_amount:,} orders carry no amount and add nothing to revenue")
     if activity and activity.unmatched_refunds:
         notes.append(f"{activity.unmatched_refunds:,} refunds are of orders outside the span looked at")
+    if activity and activity.bare_refunds:
+        notes.append(f"{activity.bare_refunds:,} refunds carry no amount and take nothing off revenue")
     if told and told.absent:
         notes.append(f"no event is named {', '.join(told.absent)} yet")
     return tuple(notes)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from toolkit.design.sources import Events
 from toolkit.errors import SpecError
 from toolkit.lake.arrivals import Kept, Taken
 from toolkit.lake.intake import keep_events_of_file, kept_as, note_through, wanted_events
+from toolkit.lake.locks import alone
 from toolkit.lake.pipelines import keep_tracks
 from toolkit.lake.same_people import keep_same_people
 from toolkit.lake.sync_tables import sync_files
@@ -50,7 +52,7 @@ class Pulled:
 
 
 def pull(workspace: Workspace, spec: Spec, *, progress: Progress | None = None) -> Pulled:
-    """Bring what is new into the lake; a second call right after adds nothing.
+    """Bring what is new into the lake; a second call right after adds nothing, and one at the same time waits.
 
     Raises:
         SpecError: the spec has outcomes ready, and asks for nothing else.
@@ -58,11 +60,20 @@ def pull(workspace: Workspace, spec: Spec, *, progress: Progress | None = None) 
         VendorError, StorageError: something cannot be had, or not kept.
     """
     experiment = spec.experiment
-    events, ours, seen = experiment.events, experiment.deliveries, experiment.exposures
-    if events is None and ours is None and seen is None:
+    if experiment.events is None and experiment.deliveries is None and experiment.exposures is None:
         raise SpecError(
             f"{spec.path}: metrics are on `outcomes`, which stand ready; there is nothing to pull"
         )
+    waiting = partial(progress, "waiting for another pull", 0, 0) if progress else None
+    with alone(
+        workspace.lake.home, "pull", waiting=waiting
+    ):  # what is known already is asked before, and once
+        return _pull(workspace, spec, progress)
+
+
+def _pull(workspace: Workspace, spec: Spec, progress: Progress | None) -> Pulled:
+    experiment = spec.experiment
+    events, ours, seen = experiment.events, experiment.deliveries, experiment.exposures
     walked = files = None
     if events and events.from_folder:
         files = _pull_folder(workspace, spec, events)
@@ -98,7 +109,7 @@ def _pull_folder(workspace: Workspace, spec: Spec, events: Events) -> Taken:
     else:
         taken = keep_tracks(lake, folder, source, experiment, events, names, at=now)
     if taken.kept.through:
-        note_through(lake, source, names, min(taken.kept.through, now), at=now)
+        note_through(lake, source, names, taken.kept.through, at=now)
     taken.settle(folder)
     return taken
 

@@ -214,14 +214,14 @@ SELECT
     CASE
       WHEN `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
       AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
-      THEN UPPER(`currency`)
+      THEN NULLIF(UPPER(`currency`), '')
     END
   ),
   MAX(
     CASE
       WHEN `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
       AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
-      THEN UPPER(`currency`)
+      THEN NULLIF(UPPER(`currency`), '')
     END
   ),
   COUNT(
@@ -250,6 +250,26 @@ FROM (
 )
 GROUP BY
   `name`;
+
+SELECT
+  1
+FROM `told`
+WHERE
+  `name` IN ('Order Completed')
+  AND `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
+  AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
+  AND NOT `v_amount` IS NULL
+LIMIT 1;
+
+SELECT
+  1
+FROM `told`
+WHERE
+  `name` IN ('Visited')
+  AND `ts` >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMP)
+  AND `ts` < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMP)
+  AND NOT `v_points` IS NULL
+LIMIT 1;
 
 CREATE OR REPLACE TABLE `event_repeats` AS
 SELECT
@@ -373,7 +393,7 @@ SELECT
     THEN 1
     ELSE ROW_NUMBER() OVER (
       PARTITION BY `mark`
-      ORDER BY `happened` NULLS LAST, `event_id` NULLS LAST, `id` NULLS LAST
+      ORDER BY `happened` NULLS LAST, `event_id` NULLS LAST, `id` NULLS LAST, `v_amount` NULLS LAST, `v_points` NULLS LAST
     )
   END AS `copy`
 FROM (
@@ -417,7 +437,7 @@ SELECT
   0 AS `k`,
   CAST(NULL AS FLOAT64) AS `v_amount`,
   CAST(NULL AS FLOAT64) AS `v_points`,
-  -`v_amount` AS `v_net`,
+  -ABS(`v_amount`) AS `v_net`,
   CAST(NULL AS INT64) AS `lag`
 FROM `few`
 WHERE
@@ -436,7 +456,7 @@ SELECT
   0 AS `k`,
   CAST(NULL AS FLOAT64) AS `v_amount`,
   CAST(NULL AS FLOAT64) AS `v_points`,
-  -`r`.`v_amount` AS `v_net`,
+  -ABS(`r`.`v_amount`) AS `v_net`,
   `r`.`happened` - `o`.`happened` AS `lag`
 FROM `few` AS `o`
 JOIN `few` AS `r`
@@ -724,6 +744,12 @@ FROM (
 )
 GROUP BY
   `arm`;
+
+SELECT
+  COUNT(*)
+FROM `corrections`
+WHERE
+  `k` = 0 AND NOT `off` IS NULL AND `v_net` IS NULL;
 
 SELECT
   COUNT(*)

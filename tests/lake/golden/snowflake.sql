@@ -214,14 +214,14 @@ SELECT
     CASE
       WHEN "ts" >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMPTZ)
       AND "ts" < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMPTZ)
-      THEN UPPER("currency")
+      THEN NULLIF(UPPER("currency"), '')
     END
   ),
   MAX(
     CASE
       WHEN "ts" >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMPTZ)
       AND "ts" < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMPTZ)
-      THEN UPPER("currency")
+      THEN NULLIF(UPPER("currency"), '')
     END
   ),
   COUNT(
@@ -250,6 +250,26 @@ FROM (
 )
 GROUP BY
   "name";
+
+SELECT
+  1
+FROM "told"
+WHERE
+  "name" IN ('Order Completed')
+  AND "ts" >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMPTZ)
+  AND "ts" < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMPTZ)
+  AND NOT "v_amount" IS NULL
+LIMIT 1;
+
+SELECT
+  1
+FROM "told"
+WHERE
+  "name" IN ('Visited')
+  AND "ts" >= CAST('2025-11-02 00:00:00+00:00' AS TIMESTAMPTZ)
+  AND "ts" < CAST('2026-02-01 00:00:00+00:00' AS TIMESTAMPTZ)
+  AND NOT "v_points" IS NULL
+LIMIT 1;
 
 CREATE OR REPLACE TEMPORARY TABLE "event_repeats" AS
 SELECT
@@ -371,7 +391,7 @@ SELECT
   CASE
     WHEN "mark" IS NULL
     THEN 1
-    ELSE ROW_NUMBER() OVER (PARTITION BY "mark" ORDER BY "happened", "event_id", "id")
+    ELSE ROW_NUMBER() OVER (PARTITION BY "mark" ORDER BY "happened", "event_id", "id", "v_amount", "v_points")
   END AS "copy"
 FROM (
   SELECT
@@ -414,7 +434,7 @@ SELECT
   0 AS "k",
   CAST(NULL AS DOUBLE) AS "v_amount",
   CAST(NULL AS DOUBLE) AS "v_points",
-  -"v_amount" AS "v_net",
+  -ABS("v_amount") AS "v_net",
   CAST(NULL AS BIGINT) AS "lag"
 FROM "few"
 WHERE
@@ -433,7 +453,7 @@ SELECT
   0 AS "k",
   CAST(NULL AS DOUBLE) AS "v_amount",
   CAST(NULL AS DOUBLE) AS "v_points",
-  -"r"."v_amount" AS "v_net",
+  -ABS("r"."v_amount") AS "v_net",
   "r"."happened" - "o"."happened" AS "lag"
 FROM "few" AS "o"
 JOIN "few" AS "r"
@@ -721,6 +741,12 @@ FROM (
 )
 GROUP BY
   "arm";
+
+SELECT
+  COUNT(*)
+FROM "corrections"
+WHERE
+  "k" = 0 AND NOT "off" IS NULL AND "v_net" IS NULL;
 
 SELECT
   COUNT(*)
