@@ -108,6 +108,16 @@ class Settings(BaseModel):
             )
         return self.lift_reports
 
+    def home_folder(self) -> Path:
+        """Return the folder of the lake, for what can only write to a folder.
+
+        Raises:
+            SettingsError: it is an object store.
+        """
+        if "://" in self.lift_home:
+            raise SettingsError(f"LIFT_HOME is {self.lift_home}: this writes to a folder only; set it to one")
+        return Path(self.lift_home)
+
     def app_url(self) -> str:
         """Return where Customer.io's App API is."""
         return self.customerio_app_url or APP_URLS[self.customerio_region]

@@ -93,6 +93,11 @@ class Readout:
         return "not_readable" if self.failed else str(self.record["verdict"]["status"])
 
     @property
+    def simulated(self) -> bool:
+        """Return whether the rows are made up."""
+        return bool(self.record["provenance"].get("simulated"))
+
+    @property
     def provisional(self) -> bool:
         """Return whether the numbers may still change of themselves."""
         maturity = self.record.get("maturity") or {}
