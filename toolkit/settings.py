@@ -76,7 +76,6 @@ class Settings(BaseModel):
     launchdarkly_project: str = "default"
     launchdarkly_environment: str = "production"
     launchdarkly_url: str = "https://app.launchdarkly.com"
-    launchdarkly_sdk_key: SecretStr | None = None
 
     @classmethod
     def read(cls) -> Settings:
