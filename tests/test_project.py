@@ -56,6 +56,19 @@ def test_a_lower_floor_never_imports_a_higher_one():
         assert not strange, f"{path.relative_to(ROOT)} imports {', '.join(sorted(strange))}"
 
 
+def test_the_architecture_lists_every_floor_above_those_that_build_on_it():
+    text = (ROOT / "ARCHITECTURE.md").read_text().split("## Floors")[1].split("##")[0]
+    rows = [
+        re.findall(r"`toolkit/(\w+)(?:\.py)?`", line.split("|")[1])
+        for line in re.findall(r"^\| `.*", text, re.M)
+    ]
+    assert sorted(floor for row in rows for floor in row) == sorted(FLOORS)
+    for at, row in enumerate(rows):
+        below = {floor for each in rows[: at + 1] for floor in each}
+        for floor in row:
+            assert not FLOORS[floor] - below, f"{floor} stands above what it imports"
+
+
 def test_design_and_stats_know_no_clock_network_disk_or_chance():
     forbidden = {
         "os",
