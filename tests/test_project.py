@@ -60,7 +60,7 @@ def test_the_architecture_lists_every_floor_above_those_that_build_on_it():
     text = (ROOT / "ARCHITECTURE.md").read_text().split("## Floors")[1].split("##")[0]
     rows = [
         re.findall(r"`toolkit/(\w+)(?:\.py)?`", line.split("|")[1])
-        for line in re.findall(r"^\| `.*", text, re.M)
+        for line in re.findall(r"^\| `.*", text, re.MULTILINE)
     ]
     assert sorted(floor for row in rows for floor in row) == sorted(FLOORS)
     for at, row in enumerate(rows):
