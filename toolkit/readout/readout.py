@@ -28,8 +28,9 @@ def scoped_stylesheet() -> Markup:
     """Return the stylesheet for a notebook: it touches a readout's sections and nothing else there."""
     rules = (TEMPLATES / "readout.css").read_text(encoding="utf-8")
     for outside in (":root{", "body{"):
-        rules = rules.replace(outside, ":scope{")
-    return Markup("@scope (.lift){{{}}}").format(Markup(rules))  # noqa: S704 (our own stylesheet)
+        rules = rules.replace(outside, "&{")
+    # nested in three classes each rule weighs more than Jupyter's own for cells of tables, which weigh two
+    return Markup("@scope (.lift){{:scope.lift.lift{{{}}}}}").format(Markup(rules))  # noqa: S704 (our own stylesheet)
 
 
 @dataclass(frozen=True)
