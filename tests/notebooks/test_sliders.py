@@ -184,10 +184,12 @@ def test_sliders_move_in_an_exported_page_without_a_network(chromium, tmp_path, 
     context.close()
 
 
-def test_tables_of_a_readout_have_text_at_the_left_and_numbers_at_the_right(chromium, tmp_path, files):
+def test_a_readout_keeps_its_looks_text_at_the_left_and_numbers_at_the_right(chromium, tmp_path, files):
     found = Readout(record(*files, as_of=AS_OF))
     page = chromium.new_page()
-    page.goto(exported(tmp_path, [found, found.lift_table(), found.checks()]))
+    page.goto(exported(tmp_path, [found, found.headline(), found.lift_table(), found.checks()]))
+    floats = page.locator(".lift dt").evaluate_all("terms => terms.map(each => getComputedStyle(each).float)")
+    assert set(floats) == {"none"}
     sides = page.locator(".lift table :is(th, td)").evaluate_all(
         "cells => cells.map(each => [each.classList.contains('n'), getComputedStyle(each).textAlign])"
     )

@@ -29,6 +29,7 @@ def scoped_stylesheet() -> Markup:
     rules = (TEMPLATES / "readout.css").read_text(encoding="utf-8")
     for outside in (":root{", "body{"):
         rules = rules.replace(outside, "&{")
+    rules = f"dt{{float:none;width:auto;font-weight:400}}{rules}"  # Jupyter sets terms beside what they mean
     # nested in three classes each rule weighs more than Jupyter's own for cells of tables, which weigh two
     return Markup("@scope (.lift){{:scope.lift.lift{{{}}}}}").format(Markup(rules))  # noqa: S704 (our own stylesheet)
 
