@@ -7,11 +7,16 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
+from pydantic import BaseModel
 from typer.main import get_command
 
 from toolkit.cli import app
+from toolkit.design.experiment import Experiment
+from toolkit.design.parse import parse_experiment
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {
@@ -49,6 +54,19 @@ def test_a_lower_floor_never_imports_a_higher_one():
             continue
         strange = set(imports_of(path)) - FLOORS[floor] - {floor}
         assert not strange, f"{path.relative_to(ROOT)} imports {', '.join(sorted(strange))}"
+
+
+def test_the_architecture_lists_every_floor_above_those_that_build_on_it():
+    text = (ROOT / "ARCHITECTURE.md").read_text().split("## Floors")[1].split("##")[0]
+    rows = [
+        re.findall(r"`toolkit/(\w+)(?:\.py)?`", line.split("|")[1])
+        for line in re.findall(r"^\| `.*", text, re.MULTILINE)
+    ]
+    assert sorted(floor for row in rows for floor in row) == sorted(FLOORS)
+    for at, row in enumerate(rows):
+        below = {floor for each in rows[: at + 1] for floor in each}
+        for floor in row:
+            assert not FLOORS[floor] - below, f"{floor} stands above what it imports"
 
 
 def test_design_and_stats_know_no_clock_network_disk_or_chance():
@@ -111,8 +129,47 @@ def test_documents_name_only_what_is_there():
             r"`((?:toolkit|notebooks|experiments|tests|docs|benchmarks)/[\w./-]+)`", text
         ):
             assert (ROOT / mentioned).exists(), f"{name} names {mentioned}"
-        for linked in re.findall(r"\]\(([\w./-]+)\)", text):
+        for linked in re.findall(r"\]\(([\w./-]+)[#)]", text):
             assert (ROOT / linked).exists(), f"{name} links {linked}"
+
+
+def fields_of(model, path=""):
+    """Give the dotted name of every field of an experiment file, as the file writes it."""
+    for name, field in model.model_fields.items():
+        here = f"{path}{field.alias or name}"
+        yield here
+        for inner in models_in(field.annotation):
+            yield from fields_of(inner, f"{here}.")
+
+
+def models_in(annotation):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from models_in(inner)
+
+
+def written_in(content, path=""):
+    """Give the dotted name of every field that an example writes; places in a list are left out."""
+    for each in content if isinstance(content, list) else [content] if isinstance(content, dict) else []:
+        for name, value in each.items() if isinstance(each, dict) else ():
+            yield f"{path}{'on' if name is True else name}"
+            yield from written_in(value, f"{path}{'on' if name is True else name}.")
+
+
+def test_every_field_of_an_experiment_file_is_documented_with_an_example_that_is_valid():
+    text = (ROOT / "docs" / "experiment-file.md").read_text()
+    fields = set(fields_of(Experiment))
+    rows = re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(fields)
+    examples = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    whole = yaml.safe_load(examples[0])
+    used = set()
+    for example in examples:
+        content = yaml.safe_load(example)
+        parse_experiment(example if "key" in content else yaml.safe_dump(whole | content), "example.yml")
+        used |= set(written_in(content))
+    assert not fields - used
 
 
 def test_the_three_experiments_are_sound():

@@ -7,7 +7,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from toolkit.steps.workspace import Spec, Workspace
 
 __all__ = ["app", "main"]
+
+EARLIEST = timezone(timedelta(hours=14))
+"""Where a day begins before it begins anywhere else."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -258,7 +261,9 @@ def measure(spec: SpecPath, as_of: AsOf = None, as_json: Json = None) -> None:
 
     workspace, read = _open(spec)
     found = run(workspace, read, as_of=_date(as_of))
-    record = record_of(read.experiment, found, spec_digest=read.digest)
+    simulated = workspace.simulated(read.experiment)
+    record = record_of(read.experiment, found, spec_digest=read.digest, simulated=simulated)
+    record["notes"] += _notes(workspace, read, found.as_of)
     if as_json:
         _write_json(as_json, record)
     if as_json != "-":
@@ -303,6 +308,8 @@ def weekly(
     from toolkit.steps.workspace import Workspace
 
     workspace = Workspace.open()
+    if not rebuild:
+        workspace.refuse_future(_date(as_of), EARLIEST)  # wrong use, and no experiment's failure
     with _progress() as progress:
         outcomes = run(workspace, folder, as_of=_date(as_of), rebuild=rebuild, progress=progress)
     if digest:
@@ -389,6 +396,15 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+    except Exception as fault:  # noqa: BLE001 (nothing that we know of, so it is not told as a check's answer)
+        import traceback
+
+        traceback.print_exc()
+        print(
+            f"lift: this is a fault of lift itself ({type(fault).__name__}), not of your files; report it with the lines above",
+            file=sys.stderr,
+        )
+        sys.exit(3)
     sys.exit(0)
 
 
@@ -401,6 +417,15 @@ def _open(path: str) -> tuple[Workspace, Spec]:
     from toolkit.steps.workspace import Spec, Workspace
 
     return Workspace.open(), Spec.read(path)
+
+
+def _notes(workspace: Workspace, spec: Spec, as_of: date) -> list[str]:
+    """Return what to know of a measurement that pages say in another way, or refuse to be made of."""
+    today = workspace.today(spec.experiment.zone)
+    said = ["simulated: made-up shoppers and vendors"] if workspace.simulated(spec.experiment) else []
+    if as_of > today:
+        said.append(f"{as_of} is yet to come: what is counted is what is known on {today}")
+    return said
 
 
 def _date(value: str | None) -> date | None:

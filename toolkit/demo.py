@@ -16,8 +16,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from toolkit.errors import SpecError
+from toolkit.errors import DataError, SpecError
 from toolkit.readout.index import write_index
+from toolkit.readout.readout import Readout
 from toolkit.readout.record import as_json
 from toolkit.readout.render import publish
 from toolkit.sandbox import PROGRAMS, Sandbox
@@ -27,7 +28,7 @@ from toolkit.steps.assign import assign
 from toolkit.steps.pull import pull
 from toolkit.steps.push import Pushed, open_launchdarkly, plan_push, push
 from toolkit.steps.readout import keep, record
-from toolkit.steps.workspace import Spec, Workspace
+from toolkit.steps.workspace import SIMULATED, Spec, Workspace
 
 __all__ = ["Truth", "live_weeks", "run_demo", "serve", "truths", "workspace_of"]
 
@@ -72,9 +73,29 @@ def specs_of_the_demo(folder: str | Path = "experiments") -> list[Spec]:
 
 
 def workspace_of(box: Sandbox, home: Path, reports: Path) -> Workspace:
-    """Return a workspace that talks to `box`, at its simulated present."""
+    """Return a workspace that talks to `box`, at its simulated present; its lake says that it is made up."""
     said: dict[str, Any] = {name.lower(): value for name, value in box.environment().items()}
-    return Workspace.open(Settings(**(said | {"lift_home": str(home), "lift_reports": reports})))
+    workspace = Workspace.open(Settings(**(said | {"lift_home": str(home), "lift_reports": reports})))
+    workspace.mark_simulated()
+    return workspace
+
+
+def clear(home: Path, reports: Path) -> None:
+    """Remove what an earlier simulated world left: its lake, and the weeks under `reports` that say so themselves.
+
+    Raises:
+        DataError: what stands at `home` is not said to be simulated; it stays.
+    """
+    if home.exists() and any(home.iterdir()):
+        if not (home / SIMULATED).exists():
+            raise DataError(
+                f"{home}: holds a lake that no simulation made; move it away, or set LIFT_HOME to another folder"
+            )
+        shutil.rmtree(home)
+    for place in reports.glob("*/*/readout.json"):
+        with suppress(DataError):
+            if Readout.read(place).simulated:
+                shutil.rmtree(place.parent)
 
 
 def live_weeks(
@@ -148,10 +169,8 @@ def ends_of(block: dict[str, Any] | None) -> dict[str, float | None]:
 def run_demo(*, seed: int, weeks: int, progress: Progress) -> str:
     """Run the demo and return what to print: where the reports are, and truth beside measurement."""
     settings, specs = Settings.read(), specs_of_the_demo()
-    home, reports = Path(settings.lift_home) / "demo", settings.reports_folder()
-    shutil.rmtree(home, ignore_errors=True)
-    for spec in specs:
-        shutil.rmtree(reports / spec.experiment.key, ignore_errors=True)
+    home, reports = settings.home_folder() / "demo", settings.reports_folder() / "demo"
+    clear(home, reports)
     with Sandbox(seed=seed) as box:
         looks = live_weeks(box, specs, home, reports, weeks=weeks, progress=progress)
         for found in looks[:-1]:
@@ -170,17 +189,20 @@ def run_demo(*, seed: int, weeks: int, progress: Progress) -> str:
             each for spec in specs for each in truths(box, workspace, spec, looks[-1][spec.experiment.key])
         ]
     index = write_index(reports)
-    return truths_text(known, looks[-1], [index, *pages])
+    now = box.now - timedelta(seconds=1)  # of the day that the pages are of
+    present = {"LIFT_HOME": str(home), "LIFT_REPORTS": str(reports), "LIFT_NOW": now.isoformat()}
+    return truths_text(known, looks[-1], [index, *pages], present, specs[0].path)
 
 
 def serve(command: Sequence[str], *, seed: int, weeks: int, port: int = 0) -> int:
     """Serve the sandbox; run `command` against it, or wait until interrupted; return an exit status."""
     settings = Settings.read()
-    home, reports = Path(settings.lift_home) / "sandbox", settings.reports_folder()
+    home, reports = settings.home_folder() / "sandbox", settings.reports_folder() / "sandbox"
     with Sandbox(seed=seed, port=port) as box:
         if weeks:
-            shutil.rmtree(home, ignore_errors=True)
+            clear(home, reports)
             live_weeks(box, specs_of_the_demo(), home, reports, weeks=weeks)
+        workspace_of(box, home, reports)
         variables = box.environment() | {
             "LIFT_HOME": str(home.resolve()),
             "LIFT_REPORTS": str(reports.resolve()),

@@ -76,7 +76,6 @@ class Settings(BaseModel):
     launchdarkly_project: str = "default"
     launchdarkly_environment: str = "production"
     launchdarkly_url: str = "https://app.launchdarkly.com"
-    launchdarkly_sdk_key: SecretStr | None = None
 
     @classmethod
     def read(cls) -> Settings:
@@ -107,6 +106,16 @@ class Settings(BaseModel):
                 f"LIFT_REPORTS is {self.lift_reports}: this writes to a folder only; set it to one"
             )
         return self.lift_reports
+
+    def home_folder(self) -> Path:
+        """Return the folder of the lake, for what can only write to a folder.
+
+        Raises:
+            SettingsError: it is an object store.
+        """
+        if "://" in self.lift_home:
+            raise SettingsError(f"LIFT_HOME is {self.lift_home}: this writes to a folder only; set it to one")
+        return Path(self.lift_home)
 
     def app_url(self) -> str:
         """Return where Customer.io's App API is."""

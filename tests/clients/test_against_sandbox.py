@@ -55,14 +55,6 @@ def test_attributes_written_are_read_back(box):
         assert {person.attributes["arm"] for person in client.attributes(ids)} == {"lift"}
 
 
-def test_the_region_of_the_keys_is_told(box):
-    told = box.environment()
-    with CustomerIOTrack(
-        told["CUSTOMERIO_SITE_ID"], told["CUSTOMERIO_TRACK_API_KEY"], base_url=box.url
-    ) as track:
-        assert track.region() == "us"
-
-
 def test_a_segment_is_created_filled_and_read_back(box):
     with launchdarkly(box) as client:
         assert client.segment("lift-new") is None

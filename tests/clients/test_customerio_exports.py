@@ -54,13 +54,6 @@ def test_a_cohort_is_exported_with_its_attributes_and_downloaded_whole(box, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
 
 
-def test_a_campaigns_deliveries_are_exported(box, tmp_path):
-    with customerio(box) as client:
-        export = client.exports.wait(client.exports.deliveries(campaign_id=31, start_ts=0, end_ts=2**31))
-        client.exports.fetch(export, tmp_path / "sent.csv")
-    assert (tmp_path / "sent.csv").read_text().startswith("delivery_id,customer_id,email,campaign_id,created")
-
-
 def test_a_link_that_ran_out_is_asked_for_anew(box, clock, tmp_path):
     """The sandbox's own link holds for 15 minutes of its clock; the first look at it comes too late."""
     late = []

@@ -21,6 +21,7 @@ from toolkit.errors import (
 )
 
 COUNT = {"count": 3}
+SOMEBODY = ({"id": "42"}, {"arm": "holdout"})
 
 
 def fail(error):
@@ -84,9 +85,9 @@ def test_a_spent_window_of_launchdarkly_is_waited_out_before_the_next_request():
     spent = {"X-Ratelimit-Route-Remaining": "0", "X-Ratelimit-Reset": str(int((START + 6) * 1000))}
     vendor = Vendor([httpx.Response(200, json={}, headers=spent), {}])
     client = vendor.launchdarkly()
-    client.whoami()
+    client.check_access()
     assert vendor.clock.naps == []
-    client.whoami()
+    client.check_access()
     assert 6 <= vendor.gaps()[0] <= 7
 
 
@@ -101,15 +102,15 @@ def test_a_spent_window_of_launchdarkly_is_waited_out_before_the_next_request():
 def test_a_reset_in_the_past_or_a_window_with_room_costs_no_wait(headers):
     vendor = Vendor([httpx.Response(200, json={}, headers=headers), {}])
     client = vendor.launchdarkly()
-    client.whoami()
-    client.whoami()
+    client.check_access()
+    client.check_access()
     assert vendor.clock.naps == []
 
 
 def test_of_retry_after_and_reset_the_later_one_counts():
     headers = {"Retry-After": "2", "X-Ratelimit-Reset": str(int((START + 9) * 1000))}
     vendor = Vendor([httpx.Response(429, headers=headers), {}])
-    vendor.launchdarkly().whoami()
+    vendor.launchdarkly().check_access()
     assert 9 <= vendor.gaps()[0] <= 10
 
 
@@ -143,7 +144,7 @@ def test_one_lost_connection_time_out_or_server_error_goes_unnoticed(lost):
 def test_without_a_network_the_host_and_the_mend_are_named():
     vendor = Vendor([httpx.ConnectError("[Errno -2] Name or service not known")])
     with pytest.raises(Unreachable) as told:
-        vendor.launchdarkly().whoami()
+        vendor.launchdarkly().check_access()
     assert "no connection to app.launchdarkly.com" in str(told.value)
     assert "Name or service not known" in str(told.value)
     assert "LAUNCHDARKLY_URL" in str(told.value)
@@ -267,7 +268,11 @@ def test_no_secret_is_in_an_error_its_chain_a_repr_or_a_log(answer, caplog):
     caplog.set_level(logging.DEBUG)
     vendor = Vendor([answer])
     clients = vendor.app(), vendor.track(), vendor.launchdarkly()
-    calls = (lambda: clients[0].segment_size(7), clients[1].region, clients[2].whoami)
+    calls = (
+        lambda: clients[0].segment_size(7),
+        lambda: clients[1].identify([SOMEBODY]),
+        clients[2].check_access,
+    )
     said = repr(clients) + repr([c._wire for c in clients])
     for call in calls:
         with pytest.raises(VendorError) as told:
@@ -293,9 +298,9 @@ def test_401_texts_name_the_variable_to_check():
         "CUSTOMERIO_REGION is the account's (us|eu)"
     )
     with pytest.raises(Unauthorized, match="CUSTOMERIO_SITE_ID and CUSTOMERIO_TRACK_API_KEY"):
-        Vendor([httpx.Response(401)]).track().region()
+        Vendor([httpx.Response(401)]).track().identify([SOMEBODY])
     with pytest.raises(Unauthorized, match=r"LAUNCHDARKLY_ACCESS_TOKEN \(an access token, not an SDK key\)"):
-        Vendor([refused(401, "unauthorized")]).launchdarkly().whoami()
+        Vendor([refused(401, "unauthorized")]).launchdarkly().check_access()
 
 
 def test_clients_close_at_the_end_of_a_with():

@@ -82,6 +82,22 @@ WRONG = {
     "a key written twice": ("seed: 61", "seed: 61\nseed: 62", "x.yml:9: seed: is written twice; keep one"),
     "a file that is no YAML": ("metrics:", "metrics: ]", "this is not YAML"),
     "a date with a time": ("start: 2026-10-05", "start: 2026-10-05 12:00:00", "is a date, without a time"),
+    "a date that is in no calendar": (
+        "end: 2026-12-28",
+        "end: 2026-02-30",
+        "x.yml:6: end: 2026-02-30 cannot be read (day is out of range for month); write a day that is in the calendar",
+    ),
+    "a date in another form": (
+        "start: 2026-10-05",
+        "start: 05.10.2026",
+        "x.yml:5: start: '05.10.2026' is no date; write it as 2026-09-28",
+    ),
+    "a date that is a number": (
+        "start: 2026-10-05",
+        "start: 20261005",
+        "start: 20261005 is no date; write it as",
+    ),
+    "a key that is a list": ("seed: 61", "? [seed]\n: 61", "x.yml:8: this is not YAML: found unhashable key"),
     "two metrics of one name": ("name: aov", "name: revenue", "two are named 'revenue'"),
     "covariates named twice": ("[{lookback: 60d}, ltv_90d]", "[ltv_90d, ltv_90d]", "name one thing twice"),
     "a path that goes nowhere": (

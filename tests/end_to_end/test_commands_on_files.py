@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -57,7 +59,10 @@ def test_a_failed_check_ends_in_status_one_and_hides_the_lift_from_people(lift, 
         (["measure", "nowhere.yml"], 2, "nowhere.yml: no such file"),
         (["measure", "experiment.yml", "--as-of", "yesterday"], 2, "--as-of yesterday: is no date"),
         (["measure"], 2, "Missing argument"),
+        (["readout", "experiment.yml", "--as-of", "2199-01-01"], 2, "--as-of 2199-01-01: is yet to come"),
+        (["weekly", ".", "--as-of", "2199-01-01"], 2, "--as-of 2199-01-01: is yet to come"),
         (["weekly", "nowhere"], 2, "nowhere: no experiment files"),
+        (["check", "."], 2, ".: is a folder; name one experiment file in it, such as experiment.yml"),
         (["pull", "experiment.yml"], 0, ""),
         (["push", "experiment.yml"], 2, "LAUNCHDARKLY_ACCESS_TOKEN is not set"),
         (["assign", "experiment.yml"], 2, "someone else assigns"),
@@ -66,6 +71,29 @@ def test_a_failed_check_ends_in_status_one_and_hides_the_lift_from_people(lift, 
 def test_wrong_use_is_told_in_a_line(lift, case, arguments, status, message):
     case.write()
     assert message in lift(*arguments, expect=status).stderr
+
+
+def test_the_present_is_what_the_environment_says_where_it_says_so(lift, case):
+    case.spec = case.spec.replace("end: 2026-02-01", "end: 2026-02-01\ntimezone: Pacific/Auckland")
+    path, now = case.write(), "2026-01-21T11:30:00Z"
+    done = lift("readout", path, "--as-of", "2026-01-23", expect=2, LIFT_NOW=now)
+    assert "today is 2026-01-22 (Pacific/Auckland)" in done.stderr
+    assert not (case.folder / "reports").exists()
+    assert "index.html" in lift("readout", path, "--as-of", "2026-01-22", LIFT_NOW=now).stdout
+    ahead = lift("measure", path, "--as-of", "2026-01-23", LIFT_NOW=now).stdout
+    assert "2026-01-23 is yet to come: what is counted is what is known on 2026-01-22" in ahead
+
+
+def test_a_fault_of_the_program_is_no_checks_answer(tmp_path):
+    broken = (
+        "from toolkit import cli\n@cli.app.command()\ndef broken() -> None:\n    {}['key']\n\ncli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", broken, "broken"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+    assert "this is a fault of lift itself (KeyError)" in done.stderr.splitlines()[-1]
 
 
 def test_a_wrong_environment_is_told_by_variable(lift, case):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from xml.dom import minidom
@@ -114,6 +115,18 @@ def test_a_panel_says_the_same_in_plain_text(shown):
     assert "+4.3" in text
     assert "passed" in text
     assert "<" not in text.replace("< 0.0001", "")
+
+
+def test_in_a_comparison_of_one_metric_rows_are_told_apart_by_their_arm(files):
+    found = record(*files, as_of=AS_OF)
+    for lift in found["lifts"]:
+        lift["arm"] = "free_shipping_for_everybody"
+    found["arms"][1]["arm"] = "free_shipping_for_everybody"
+    found["arms"].append(found["arms"][1] | {"arm": "another"})
+    (picture,) = compare([found]).pictures
+    texts = re.findall("<text[^>]*>([^<]*)</text>", picture.svg)
+    assert "free shipping for everybody" in texts
+    assert not [each for each in texts if each.endswith("…")]
 
 
 def test_pictures_stand_alone_as_svg_files(shown, tmp_path):

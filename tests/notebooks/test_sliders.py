@@ -21,10 +21,12 @@ from toolkit.errors import NotEnoughData, SpecError
 from toolkit.notebook import explore_cap, explore_power, show
 from toolkit.notebook.explore_power import planned_of
 from toolkit.notebook.explorer import Answer, Explorer, Slider
+from toolkit.readout import Readout
 from toolkit.readout.figures import percent
 from toolkit.stats.trade_offs import smallest_at
 from toolkit.steps.caps import caps
 from toolkit.steps.design import design
+from toolkit.steps.readout import record
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,6 +80,22 @@ def test_caps_cut_more_the_lower_they_are_and_show_no_lift(files):
     text = repr(explore_cap(found, "USD"))
     assert "larger numbers count as" in text
     assert not re.search(r"voucher|holdout|lift", text.partition("\n")[2])
+
+
+def test_the_pictures_say_what_they_show_and_what_their_lines_are(power, cap):
+    for explorer, title, names in (
+        (power, "Smallest effect by share held out", {"share chosen", "true lift"}),
+        (cap, "Smallest effect by cap", {"cap chosen"}),
+    ):
+        texts = re.findall("<text[^>]*>([^<]*)</text>", explorer.picture.svg)
+        assert {title, "smallest relative effect"} | names <= set(texts)
+        assert len(names) == explorer.picture.svg.count('class="mark"')
+
+
+def test_a_cap_says_of_whom_its_quantile_is(cap):
+    assert (
+        "Quantiles are of these numbers alone; a measurement takes them over all arms' customers" in cap.said
+    )
 
 
 def test_caps_of_what_is_no_mean_are_refused(files):
@@ -164,6 +182,19 @@ def test_sliders_move_in_an_exported_page_without_a_network(chromium, tmp_path, 
     assert saved.value.path().read_bytes().startswith(b"\x89PNG")
     assert wrong == []
     context.close()
+
+
+def test_a_readout_keeps_its_looks_text_at_the_left_and_numbers_at_the_right(chromium, tmp_path, files):
+    found = Readout(record(*files, as_of=AS_OF))
+    page = chromium.new_page()
+    page.goto(exported(tmp_path, [found, found.headline(), found.lift_table(), found.checks()]))
+    floats = page.locator(".lift dt").evaluate_all("terms => terms.map(each => getComputedStyle(each).float)")
+    assert set(floats) == {"none"}
+    sides = page.locator(".lift table :is(th, td)").evaluate_all(
+        "cells => cells.map(each => [each.classList.contains('n'), getComputedStyle(each).textAlign])"
+    )
+    assert {(True, "right"), (False, "left")} == {tuple(each) for each in sides}
+    page.close()
 
 
 def test_panels_have_no_accessibility_violation(chromium, tmp_path, power, files):

@@ -106,6 +106,16 @@ def test_the_universal_holdouts_own_experiment_stands_on_top_and_nothing_is_summ
     assert "What did all of them bring?" not in alone
 
 
+def test_a_simulated_experiment_among_real_ones_is_marked_alone(stories, tmp_path):
+    simulated, real = stories["win"], stories["provisional"]
+    simulated["provenance"]["simulated"] = True
+    shown = site(tmp_path, [simulated, real]).read_text()
+    assert shown.count(">simulated</span>") == 1
+    assert "Simulated: made-up" not in shown
+    assert "Simulated: made-up" in page(simulated)
+    assert "Simulated: made-up" not in page(real)
+
+
 def test_one_odd_record_does_not_stop_the_index(record, tmp_path):
     put(tmp_path, record, "good", "2026-01-22")
     put(tmp_path, changed(record, verdict={"status": "splendid", "text": ""}), "odd", "2026-01-22")

@@ -38,6 +38,16 @@ def test_the_headlines_numbers_are_the_records(stories):
     assert abs(brought - profit["value"]) <= 50
 
 
+@pytest.mark.parametrize(("high", "unit"), [(2.9, "%"), (34.7, "points")])
+def test_a_relative_interval_without_a_near_end_is_said_in_the_metrics_own_unit(stories, high, unit):
+    record = stories["inconclusive"]
+    for lift in record["lifts"]:
+        lift[lift["decision"]]["relative"] |= {"low": -0.35, "high": high}
+    interval = re.search(r"by anything from (.*?) \(", told(record).sentence)[1]
+    assert interval.endswith(unit)
+    assert "3,470" not in interval
+
+
 def test_money_that_is_not_trusted_is_not_said(stories):
     record = stories["win"]
     record["worth"][0] |= {"trusted": False, "notes": ["revenue is so uneven"]}

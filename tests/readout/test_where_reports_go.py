@@ -71,3 +71,9 @@ def test_the_demo_writes_its_simulated_pages_to_no_store(monkeypatch):
         run_demo(seed=1, weeks=1, progress=lambda *_: None)
     with pytest.raises(SettingsError, match="this writes to a folder only"):
         serve(["true"], seed=1, weeks=0)
+
+
+def test_a_simulated_world_has_no_lake_in_a_store(monkeypatch):
+    monkeypatch.setenv("LIFT_HOME", "s3://bucket/lake")
+    with pytest.raises(SettingsError, match="LIFT_HOME is s3://bucket/lake: this writes to a folder only"):
+        serve(["true"], seed=1, weeks=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -255,6 +256,22 @@ def test_the_cost_of_holding_out_is_money_of_those_held_out_if_the_lift_is_real(
     assert cost.revenue == pytest.approx(700 * 0.4 * each * 0.1)
     assert cost.profit == pytest.approx(700 * 0.4 * (0.5 * each * 0.1 - 2 * orders * 1.1))
     assert "which is assumed" in cost.text
+
+
+@pytest.mark.parametrize(("price", "said"), [(0, "forgoes"), (90, "saves")])
+def test_what_holding_out_saves_is_not_told_as_a_loss_below_zero(past, price, said):
+    past.spec = SPEC + f"value: {{currency: USD, margin: 0.5, offer_cost: {price}}}\n"
+    cost = designed(past.write(), lift=0.1).cost
+    assert (cost.profit >= 0) == (said == "forgoes")
+    assert re.search(rf" and {said} [\d,.]+ of profit", cost.text)
+    assert "−" not in cost.text
+
+
+def test_a_design_says_which_quantile_a_cap_is_and_of_whom(past):
+    past.spec = SPEC.replace("value: amount, window", "value: amount, cap: 0.9, window")
+    found = designed(past.write())
+    said = f"revenue is capped at {row(found, 'revenue').cap:,.6g}, the quantile 0.9 over the customers learnt from"
+    assert said in found.notes
 
 
 def assign(past, arm_of):

@@ -55,10 +55,6 @@ class Exports:
         refuse_strange(filter)
         return self._started("customers", {"filters": filter, "attributes": list(attributes)})
 
-    def deliveries(self, *, campaign_id: int, start_ts: int, end_ts: int) -> Export:
-        """Start an export of a campaign's deliveries between two instants, in seconds since the epoch."""
-        return self._started("deliveries", {"campaign_id": campaign_id, "start": start_ts, "end": end_ts})
-
     def look(self, export: int) -> Export:
         """Return how an export stands.
 

@@ -99,11 +99,6 @@ class CustomerIOTrack:
         """Close the connections."""
         self._wire.close()
 
-    def region(self) -> str:
-        """Return the region of the account whose keys these are, "us" or "eu": a check that costs nothing."""
-        path = path_of("api", "v1", "accounts", "region")
-        return field(self._wire.ask("GET", path), "region", str, f"Customer.io Track at GET {path}")
-
     def identify(
         self,
         people: Sequence[tuple[Identifiers | Mapping[str, str], Mapping[str, Any]]],

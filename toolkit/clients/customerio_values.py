@@ -77,11 +77,6 @@ class Message:
     created_at: datetime
     metrics: Mapping[str, datetime]
 
-    @property
-    def sent_at(self) -> datetime | None:
-        """When it was sent, None if it was not."""
-        return self.metrics.get("sent")
-
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:

@@ -146,10 +146,6 @@ class LaunchDarkly:
                 " does not see it: check LAUNCHDARKLY_PROJECT and LAUNCHDARKLY_ENVIRONMENT (their keys, not names)"
             ) from None
 
-    def whoami(self) -> str:
-        """Return the name of the access token, "" if it has none: a check that it is accepted."""
-        return str(self._wire.ask("GET", path_of("api", "v2", "caller-identity")).get("tokenName") or "")
-
     def segment(self, key: str) -> LdSegment | None:
         """Return the segment, or None when the environment has none of this key."""
         try:

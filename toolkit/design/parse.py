@@ -16,6 +16,7 @@ from toolkit.errors import SpecError
 
 __all__ = ["parse_experiment"]
 
+_DATE = "{input!r} is no date; write it as 2026-09-28"
 _MENDS = {
     "missing": "is missing",
     "string_pattern_mismatch": "{input!r} has a form that is not allowed ({pattern})",
@@ -31,6 +32,10 @@ _MENDS = {
     "dict_type": "{input!r} must be a mapping (`key: value`)",
     "tuple_type": "{input!r} must be a list (`- item`)",
     "too_short": "needs at least {min_length} of them",
+    "date_type": _DATE,
+    "date_parsing": _DATE,
+    "date_from_datetime_parsing": _DATE,
+    "date_from_datetime_inexact": _DATE,
 }
 
 
@@ -47,6 +52,9 @@ def parse_experiment(text: str, source: str) -> Experiment:
         doubled = [f"{source}:{line}: {path}: is written twice; keep one" for line, path in _doubled(root)]
         if doubled:
             raise SpecError("\n".join(doubled))
+        unread = [f"{source}:{line}: {path}: {said}" for line, path, said in _unread(root)]
+        if unread:
+            raise SpecError("\n".join(unread))
         content = yaml.safe_load(text)
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
@@ -125,18 +133,40 @@ def _line(node: yaml.Node, steps: Sequence[int | str]) -> int:
     return line + 1
 
 
+def _unread(node: yaml.Node, path: str = "") -> Iterator[tuple[int, str, str]]:
+    """Give line, field and mend of every value that looks like one of YAML's own kinds and is none: 2026-02-30."""
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except ValueError as wrong:
+            day = node.tag.endswith(":timestamp")
+            mend = "write a day that is in the calendar, as 2026-09-28" if day else "quote it if it is a text"
+            yield node.start_mark.line + 1, path, f"{node.value} cannot be read ({wrong}); {mend}"
+    else:
+        for inner, here in _inside(node, path):
+            yield from _unread(inner, here)
+
+
+def _inside(node: yaml.Node, path: str) -> Iterator[tuple[yaml.Node, str]]:
+    """Give the values of a mapping or list, each with its field."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield value, f"{path}.{key.value}" if path else str(key.value)
+    elif isinstance(node, yaml.SequenceNode):
+        for at, value in enumerate(node.value):
+            yield value, f"{path}[{at}]"
+
+
 def _doubled(node: yaml.Node, path: str = "") -> Iterator[tuple[int, str]]:
     if isinstance(node, yaml.MappingNode):
         seen = set()
-        for key, value in node.value:
+        for key, _ in node.value:
             here = f"{path}.{key.value}" if path else str(key.value)
-            if key.value in seen:
+            if str(key.value) in seen:
                 yield key.start_mark.line + 1, here
-            seen.add(key.value)
-            yield from _doubled(value, here)
-    elif isinstance(node, yaml.SequenceNode):
-        for at, value in enumerate(node.value):
-            yield from _doubled(value, f"{path}[{at}]")
+            seen.add(str(key.value))
+    for inner, here in _inside(node, path):
+        yield from _doubled(inner, here)
 
 
 def _known_keys(model: Any, where: Sequence[int | str]) -> set[str]:

@@ -11,7 +11,7 @@ from toolkit.readout.svg import Scale, element, fitted, text
 
 __all__ = ["HEIGHT_TOKEN", "PLACE_TOKEN", "across", "curves", "up"]
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720.0, 330.0, 56.0, 540.0, 24.0, 280.0
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720.0, 380.0, 56.0, 540.0, 74.0, 330.0
 PLACE_TOKEN, HEIGHT_TOKEN = "@place@", "@height@"
 MOST = 4
 """More curves cannot be told apart without colour."""
@@ -23,7 +23,8 @@ svg{color-scheme:light dark;font-family:system-ui,"Segoe UI",Roboto,"Helvetica N
 .c0{stroke:light-dark(#1c4b9c,#8fb6f6)}.c1{stroke:light-dark(#8a5a00,#e2b45c);stroke-dasharray:7 3}
 .c2{stroke:light-dark(#0b6b50,#58c9a0);stroke-dasharray:2 3}.c3{stroke:light-dark(#7a2f8f,#d69be6);stroke-dasharray:9 3 2 3}
 .n0{fill:light-dark(#1c4b9c,#8fb6f6)}.n1{fill:light-dark(#8a5a00,#e2b45c)}.n2{fill:light-dark(#0b6b50,#58c9a0)}.n3{fill:light-dark(#7a2f8f,#d69be6)}
-.mark{stroke:light-dark(#a32f10,#f29270);stroke-width:1.5}
+.mark{stroke:light-dark(#a32f10,#f29270);stroke-width:1.5}.title{font-size:14px;font-weight:600}
+.chosen{fill:light-dark(#a32f10,#f29270);font-size:12px;paint-order:stroke;stroke:light-dark(#fff,#14171b);stroke-width:3px}
 """
 
 
@@ -45,16 +46,20 @@ def curves(
     label: str,
     top: float,
     *,
-    level: bool,
+    upright: str,
+    level: str = "",
 ) -> Markup:
     """Return up to `MOST` curves of relative effects, as (place 0 to 1, effect), as SVG.
 
-    `ticks` (place, words) and `label` are the horizontal axis'; the vertical one ends at `top`. A mark stands upright
-    at `PLACE_TOKEN`, and with `level` another lies at `HEIGHT_TOKEN`: both are replaced by where they are to be.
+    `ticks` (place, words) and `label` are the horizontal axis'; the vertical one ends at `top`. A mark called `upright`
+    stands at `PLACE_TOKEN`, and where `level` names one, another lies at `HEIGHT_TOKEN`: both are replaced by where they
+    are to be.
     """
     scale = Scale(0.0, top, BOTTOM, TOP)
     pieces = [element("title", title), element("style", Markup(STYLE))]  # noqa: S704 (our own stylesheet)
     pieces.append(element("rect", width=WIDTH, height=HEIGHT, class_="paper"))
+    pieces.append(text(title, 8, 18, "title"))
+    pieces.append(text("smallest relative effect", 8, 38, "small"))
     marks, step = scale.ticks(5)
     decimals = 0 if abs(step * 100 - round(step * 100)) < 1e-9 else 1
     for tick in marks:
@@ -75,6 +80,7 @@ def curves(
         free = min(y, free - 16)
         pieces.append(text(fitted(name, WIDTH - RIGHT - 12, 13)[0], RIGHT + 8, free + 4, f"name n{place}"))
     pieces.append(element("line", x1=PLACE_TOKEN, x2=PLACE_TOKEN, y1=TOP, y2=BOTTOM, class_="mark"))
+    pieces.append(element("text", upright, x=PLACE_TOKEN, y=TOP - 20, class_="chosen", text_anchor="middle"))
     if level:
         pieces.append(
             element(
@@ -86,6 +92,9 @@ def curves(
                 class_="mark",
                 stroke_dasharray="3 4",
             )
+        )
+        pieces.append(
+            element("text", level, x=RIGHT - 4, y=HEIGHT_TOKEN, dy=-5, class_="chosen", text_anchor="end")
         )
     return element(
         "svg",

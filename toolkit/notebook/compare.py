@@ -37,17 +37,17 @@ def compare(records: Sequence[Mapping[str, Any]]) -> Panel:
     )
     pictures: tuple[Picture, ...] = ()
     if pairs:
+        metrics = {view.title for _, view in pairs}
         rows = [
             replace(
                 row_of(readout, view, absolute=False),
                 label=str(readout.record["experiment"]),
-                detail=readout.named(view),
+                detail=view.arm if len(metrics) == 1 else readout.named(view),
             )
             for readout, view in pairs
         ]
-        drawn = intervals(
-            "compared", "Relative lift of each experiment", rows, RELATIVE, against="the held out"
-        )
+        what = f"Relative lift of each experiment{f', {metrics.pop()}' if len(metrics) == 1 else ''}"
+        drawn = intervals("compared", what, rows, RELATIVE, against="the held out")
         pictures = (standalone(drawn, "compared"),)
     hidden = [str(each.design["name"]) for each in readouts if each.failed]
     verdicts = [f"{each.design['name']}: {words.STATUS[each.status][0].lower()}" for each in readouts]

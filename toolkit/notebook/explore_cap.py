@@ -43,13 +43,14 @@ def explore_cap(found: Caps, currency: str | None = None) -> Explorer:
         [(at / last, _short(each)) for at, each in enumerate(choices) if at % 2 == 0 or at == last],
         "quantile capped at",
         1.15 * max(each.relative for each in choices),
-        level=False,
+        upright="cap chosen",
     )
     planned = next(at for at, each in enumerate(choices) if each.quantile == found.planned)
     return Explorer(
         f"{found.title}: choose a cap for {words.metric_name(found.metric)}",
         f"From {found.source}. A lower cap cuts more and finds smaller effects on what is left; `cap: auto` would be "
-        f"{found.auto:.4g} at the planned sizes. Effects are without covariates, at one look.",
+        f"{found.auto:.4g} at the planned sizes. Quantiles are of these numbers alone; a measurement takes them "
+        "over all arms' customers, where another number stands for the same quantile. Effects are without covariates, at one look.",
         (Slider("cap", tuple(_stop(found, each) for each in choices), planned),),
         ("at this cap",),
         tuple((name, (Answer(CAP, said),)) for name, said in rows),

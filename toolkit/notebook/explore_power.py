@@ -80,7 +80,8 @@ def explore_power(found: Design, value: Value | None = None) -> Explorer:
                 [(share / max(shares), percent(share, 0)) for share in (0.1, 0.2, 0.3, 0.4, 0.5)],
                 "share of customers held out",
                 top,
-                level=True,
+                upright="share chosen",
+                level="true lift",
             )
         )
         for size in sizes

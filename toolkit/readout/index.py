@@ -111,6 +111,7 @@ def _row(home: Path, looks: Mapping[str, Readout]) -> dict[str, Any]:
         "href": weeks[0]["links"][0][1],
         "weeks": weeks,
         "universal": readout.design.get("universal"),
+        "simulated": readout.simulated,
     }
 
 

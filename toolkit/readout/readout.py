@@ -28,8 +28,10 @@ def scoped_stylesheet() -> Markup:
     """Return the stylesheet for a notebook: it touches a readout's sections and nothing else there."""
     rules = (TEMPLATES / "readout.css").read_text(encoding="utf-8")
     for outside in (":root{", "body{"):
-        rules = rules.replace(outside, ":scope{")
-    return Markup("@scope (.lift){{{}}}").format(Markup(rules))  # noqa: S704 (our own stylesheet)
+        rules = rules.replace(outside, "&{")
+    rules = f"dt{{float:none;width:auto;font-weight:400}}{rules}"  # Jupyter sets terms beside what they mean
+    # nested in three classes each rule weighs more than Jupyter's own for cells of tables, which weigh two
+    return Markup("@scope (.lift){{:scope.lift.lift{{{}}}}}").format(Markup(rules))  # noqa: S704 (our own stylesheet)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ class Readout:
     def status(self) -> str:
         """Return the verdict's status; with a failed check there is none to be read."""
         return "not_readable" if self.failed else str(self.record["verdict"]["status"])
+
+    @property
+    def simulated(self) -> bool:
+        """Return whether the rows are made up."""
+        return bool(self.record["provenance"].get("simulated"))
 
     @property
     def provisional(self) -> bool:

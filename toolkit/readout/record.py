@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,10 +24,17 @@ __all__ = ["as_json", "record_of"]
 SCHEMA = 1
 
 
-def record_of(experiment: Experiment, measurement: Measurement, *, spec_digest: str) -> dict[str, Any]:
+def record_of(
+    experiment: Experiment,
+    measurement: Measurement,
+    *,
+    spec_digest: str,
+    simulated: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Return the readout's record: JSON-ready, numbers unrounded, None where there is no number.
 
-    With a failed check every lift is marked as not to be trusted; pages hide them.
+    With a failed check every lift is marked as not to be trusted; pages hide them. `simulated` are the variables
+    that lead back to a simulated world, where the rows are of one.
     """
     return {
         "schema": SCHEMA,
@@ -56,6 +64,7 @@ def record_of(experiment: Experiment, measurement: Measurement, *, spec_digest: 
             "spec": f"sha256:{spec_digest}",
             "tables": measurement.tables,
             "versions": {"toolkit": __version__, "python": platform.python_version()},
+            **({"simulated": True, "environment": dict(simulated)} if simulated else {}),
         },
     }
 

@@ -21,14 +21,17 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "＝", "＋", "－", 
 def as_csv(record: Mapping[str, Any]) -> str:
     """Return the record's comparisons, a row each, at the level of their family where they have one.
 
-    Where a check failed, or a comparison is not to be trusted, its numbers are left out.
+    Where a check failed, or a comparison is not to be trusted, its numbers are left out. Of a simulated
+    world every row says so.
     """
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\r\n")
-    rows.writerow(HEADER)
+    simulated = bool(record["provenance"].get("simulated"))
+    rows.writerow((*HEADER, "simulated") if simulated else HEADER)
     failed = any(each["status"] == "fail" for each in record["checks"])
     for lift in record["lifts"]:
-        rows.writerow([_cell(each) for each in _row(record, lift, believed=not failed)])
+        cells = [_cell(each) for each in _row(record, lift, believed=not failed)]
+        rows.writerow([*cells, "yes"] if simulated else cells)
     return out.getvalue()
 
 

@@ -14,6 +14,8 @@ __all__ = ["Story", "advice", "claim", "money_of", "paid", "told"]
 
 MOST_CLAIMS = 3
 """More comparisons than this do not fit a sentence; the others stand below."""
+FARTHEST = 3.0
+"""A relative end beyond four times the control's mean tells of how little is known of that mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,11 @@ def told(
 def claim(view: LiftView, level: str) -> str:
     """Return what an arm did to a metric: `raised purchase rate by 3.1% (95% interval +1.2% to +5.0%)`.
 
-    In relative terms where both ends are known, else in the metric's own unit.
+    In relative terms where both ends are known and near, else in the metric's own unit.
     """
     counted = view.counted or {}
     ends = counted.get("relative") or {}
-    bounded = ends.get("low") is not None and ends.get("high") is not None
+    bounded = ends.get("low") is not None and ends.get("high") is not None and ends["high"] <= FARTHEST
     said, interval = view.relative() if bounded else view.absolute()
     if not view.sign:
         return f"may have changed {view.title} by anything from {interval} ({level} interval)"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 
 __all__: list[str] = []
 
@@ -20,6 +21,7 @@ STATUS = {
         "The data are not complete. Watch these numbers; do not decide by them yet.",
     ),
 }
+SIMULATED = "Simulated: made-up shoppers and vendors"
 ROLES = {"primary": "primary", "secondary": "secondary", "guardrail": "guardrail"}
 ANSWERS = {
     "safe": "no harm beyond the margin",
@@ -195,9 +197,10 @@ def not_broken_down(name: str) -> str:
     return f"{name} is not shown: fewer than two of its groups have ten customers in every arm."
 
 
-def rebuild(key: str, as_of: str) -> str:
-    """Return the command that makes this readout again."""
-    return f"lift readout experiments/{key}.yml --as-of {as_of} --rebuild"
+def rebuild(key: str, as_of: str, environment: Mapping[str, str]) -> str:
+    """Return the command that makes this readout again, after the variables that it needs."""
+    needed = "".join(f"{name}={shlex.quote(value)} " for name, value in environment.items())
+    return f"{needed}lift readout experiments/{key}.yml --as-of {as_of} --rebuild"
 
 
 def tally(statuses: Iterable[str]) -> str:

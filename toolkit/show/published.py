@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,17 @@ def outcomes_text(outcomes: Sequence[Outcome], reports: Path | str) -> str:
     return "\n".join([*lines, f"index: {index}"])
 
 
-def truths_text(known: Sequence[Any], looks: dict[str, dict[str, Any]], pages: Sequence[Path]) -> str:
-    """Return the demo's last words: what was found, the truth beside it, and where to read on."""
+def truths_text(
+    known: Sequence[Any],
+    looks: dict[str, dict[str, Any]],
+    pages: Sequence[Path],
+    present: Mapping[str, str],
+    spec: str,
+) -> str:
+    """Return the demo's last words: what was found, the truth beside it, where to read on, and how to go on.
+
+    `present` are the variables with which commands look at the demo's world as it was left.
+    """
     lines = [f"{each['design']['name']}\n  {each['verdict']['text']}" for each in looks.values()]
     rows = []
     for each in known:
@@ -52,4 +62,10 @@ def truths_text(known: Sequence[Any], looks: dict[str, dict[str, Any]], pages: S
     header = ["experiment", "arm", "metric", "true lift", "measured", "interval", "holds it"]
     lines.append(table_text(header, rows, right=[3, 4, 5]))
     lines += ["Open these:", *(f"  {page}" for page in pages)]
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in present.items())
+    lines += [
+        "Look at this world again (its vendors are gone: nothing can be pulled or pushed):",
+        f"  export {variables}",
+        f"  lift measure {spec}",
+    ]
     return "\n".join(lines)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -19,9 +18,6 @@ from toolkit.stats.distributions import ndtr, ndtri, t_upper
 from toolkit.stats.moments import Moments
 
 __all__ = [
-    "Curve",
-    "cohens_h",
-    "curve_of",
     "customers_needed",
     "power_of",
     "share_explained",
@@ -31,19 +27,6 @@ __all__ = [
 ]
 
 Test = Literal["z", "t"]
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """The smallest detectable effect of a metric for several shares held out.
-
-    Attributes:
-        shares: share of customers in the control.
-        effects: smallest absolute effect found with the power asked for, in the metric's unit.
-    """
-
-    shares: tuple[float, ...]
-    effects: tuple[float, ...]
 
 
 def power_of(
@@ -136,11 +119,6 @@ def smallest_conversion_effect(
     return _bisected(rejects, power, 1 - base) if rejects(1 - base) >= power else None
 
 
-def cohens_h(base: float, share: float) -> float:
-    """Return the difference of two shares on the arcsine scale, where variance is 1 (Cohen 1988, chapter 6)."""
-    return 2 * (math.asin(math.sqrt(share)) - math.asin(math.sqrt(base)))
-
-
 def customers_needed(
     effect: float,
     variance: float,
@@ -175,25 +153,6 @@ def customers_needed(
     while rejects(low + step) < power:  # Student's test needs a few more
         step *= 2
     return low + bisect_left(range(step + 1), power, key=lambda more: rejects(low + more), lo=1)
-
-
-def curve_of(
-    variance: float,
-    customers: float,
-    shares: Sequence[float],
-    *,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    test: Test = "z",
-) -> Curve:
-    """Return the smallest detectable effect for each share held out of `customers`."""
-    effects = [
-        smallest_effect(
-            variance, customers * (1 - share), customers * share, alpha=alpha, power=power, test=test
-        )
-        for share in shares
-    ]
-    return Curve(tuple(shares), tuple(effects))
 
 
 def variance_per_customer(moments: Moments, terms: int) -> float | None:

@@ -23,7 +23,7 @@ class Caps:
     """A metric's caps, the lowest first and none at all last.
 
     Attributes:
-        source: whose numbers these are, in words.
+        source: whose numbers these are, in words; a quantile is of them alone, where a measurement's is over all arms.
         auto: the quantile of `cap: auto` at the planned sizes; it is among the choices.
         planned: the file's, as a quantile; None where it does not cap.
     """

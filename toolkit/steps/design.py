@@ -271,21 +271,25 @@ def _cost(experiment: Experiment, past: Past, lift: float | None) -> Cost | None
         how = f"{sum(past.customers.values()):,} customers, spread over {past.days:g} days"
     lost = cost_of_holdout(per_week, share, revenue, lift)
     gone = per_week * share * profit
-    said = _money(gone)
     text = (
-        f"holding out {share:.0%} of {how} forgoes {_money(lost)} {value.currency} of revenue a week and {said} of profit "
+        f"holding out {share:.0%} of {how} {_forgone(lost, f' {value.currency}')} of revenue a week and {_forgone(gone)} of profit "
         f"(margin {value.margin:.0%}, an offer costs {value.offer_cost:g} per order), if the lift is {lift:+.1%}, "
         "which is assumed"
     )
     return Cost(value.currency, lift, lost, gone, text)
 
 
-def _money(amount: float) -> str:
-    return f"{amount:,.{0 if abs(amount) >= 100 else 2}f}".replace("-", "−")
+def _forgone(amount: float, unit: str = "") -> str:
+    size = abs(amount)
+    return f"{'forgoes' if amount >= 0 else 'saves'} {size:,.{0 if size >= 100 else 2}f}{unit}"
 
 
 def _more_notes(experiment: Experiment, past: Past, lift: float | None) -> list[str]:
-    notes = []
+    whose = "all arms' customers so far" if past.basis == "control" else "the customers learnt from"
+    notes = [
+        f"{name} is capped at {cap.value:,.6g}, the quantile {cap.quantile:.4g} over {whose}"
+        for name, cap in past.readings.caps.items()
+    ]
     others = sum(each.role == "secondary" for each in experiment.metrics) * len(experiment.treatments)
     if experiment.analysis.correction == "holm" and others > 1:
         notes.append(

@@ -35,7 +35,12 @@ def record(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> di
     Raises:
         ToolkitError: as `measure` does.
     """
-    found = record_of(spec.experiment, measure(workspace, spec, as_of=as_of), spec_digest=spec.digest)
+    found = record_of(
+        spec.experiment,
+        measure(workspace, spec, as_of=as_of),
+        spec_digest=spec.digest,
+        simulated=workspace.simulated(spec.experiment),
+    )
     return found | {
         "history": earlier_looks(workspace, spec, found),
         "restatements": restatements(workspace, spec, found),
@@ -52,8 +57,11 @@ def readout(
     With `rebuild` the record is the one kept for that date, after it was found again in what was read then.
 
     Raises:
-        ToolkitError: as `measure` does, or because a cell of the notebook failed; nothing is published then.
+        ToolkitError: as `measure` does, because a cell of the notebook failed, or because `as_of` is yet to come;
+            nothing is published then.
     """
+    if not rebuild:
+        workspace.refuse_future(as_of, spec.experiment.zone)
     reach(workspace.reports)
     if rebuild:
         found = rebuilt(workspace, spec, as_of=as_of)
@@ -72,7 +80,7 @@ def rebuilt(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> d
         SpecError: the experiment file is another than it was then.
         DataError: what can be read now says something else; a file beside the experiment has changed.
     """
-    day = as_of or workspace.now().astimezone(spec.experiment.zone).date()
+    day = as_of or workspace.today(spec.experiment.zone)
     before = kept(workspace, spec, on=day)
     if before is None:
         raise NotEnoughData(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, tzinfo
 from pathlib import Path
 
 from toolkit.design.experiment import Experiment
@@ -13,7 +13,10 @@ from toolkit.errors import SpecError
 from toolkit.lake.tables import Lake
 from toolkit.settings import Settings
 
-__all__ = ["Spec", "Workspace"]
+__all__ = ["SIMULATED", "Spec", "Workspace"]
+
+SIMULATED = "SIMULATED"
+"""A file of this name in the lake's folder says that its rows are made up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,14 @@ class Spec:
             text = content.decode()
         except FileNotFoundError:
             raise SpecError(f"{path}: no such file; give the path of an experiment file (.yml)") from None
+        except IsADirectoryError:
+            inside = sorted(each.name for each in Path(path).iterdir() if each.suffix in {".yml", ".yaml"})
+            mend = (
+                f"name one experiment file in it, such as {inside[0]}"
+                if inside
+                else "there is no .yml file in it"
+            )
+            raise SpecError(f"{path}: is a folder; {mend}") from None
         except (OSError, UnicodeDecodeError) as refused:
             raise SpecError(f"{path}: cannot be read: {refused}") from None
         return cls(str(path), parse_experiment(text, str(path)), hashlib.sha256(content).hexdigest())
@@ -71,3 +82,36 @@ class Workspace:
     def now(self) -> datetime:
         """Return the present as an aware UTC instant."""
         return self.settings.now()
+
+    def today(self, zone: tzinfo) -> date:
+        """Return the present's date in `zone`."""
+        return self.now().astimezone(zone).date()
+
+    def refuse_future(self, as_of: date | None, zone: tzinfo) -> None:
+        """Let `as_of` be today at most: a page of a day that is yet to come would tell half a day for a whole.
+
+        Raises:
+            SpecError: it is yet to come.
+        """
+        today = self.today(zone)
+        if as_of is not None and as_of > today:
+            raise SpecError(
+                f"--as-of {as_of}: is yet to come, so there is nothing to publish of it; today is {today} ({zone})"
+            )
+
+    def mark_simulated(self) -> None:
+        """Say in the lake's folder that what is kept there is made up; pages made from it say so for ever."""
+        home = Path(self.settings.lift_home)
+        home.mkdir(parents=True, exist_ok=True)
+        (home / SIMULATED).write_text("Made-up shoppers and vendors; may be deleted.\n", encoding="utf-8")
+
+    def simulated(self, experiment: Experiment) -> dict[str, str] | None:
+        """Return the variables that lead back to the made-up rows `experiment` rests on; None where they are real.
+
+        An experiment that is assigned and measured on files reads nothing of the lake.
+        """
+        home = self.settings.lift_home
+        on_files = experiment.assignment.source == "files" and not experiment.pulls
+        if on_files or "://" in home or not Path(home, SIMULATED).exists():
+            return None
+        return {"LIFT_HOME": home, "LIFT_REPORTS": str(self.reports)}

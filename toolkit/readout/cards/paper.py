@@ -119,5 +119,7 @@ def provenance(readout: Readout) -> Card:
         "Made by a program from the data and the file named here; the same data and file give the same page.",
         terms=tuple(terms),
         notes=tuple(words.sentence(each) for each in readout.record["notes"]),
-        command=words.rebuild(readout.record["experiment"], readout.record["as_of"]),
+        command=words.rebuild(
+            readout.record["experiment"], readout.record["as_of"], made.get("environment", {})
+        ),
     )
