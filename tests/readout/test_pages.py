@@ -310,6 +310,56 @@ def test_restatements_say_what_was_said_then_and_now(stories):
     assert "1 earlier number would be said otherwise" in shown
 
 
+INTERVALS = {
+    "raw": "the 95% interval and the p-value are Welch’s",
+    "adjusted": "the 95% interval and the p-value are of the normal distribution",
+    "capped": "come from Welch’s statistic after Hall’s transformation",
+    "capped_adjusted": "come from Welch’s statistic after Hall’s transformation",
+    "skew_corrected": "come from Welch’s statistic after Hall’s transformation",
+}
+
+
+@pytest.mark.parametrize("block", INTERVALS)
+def test_the_method_names_the_intervals_that_decide_and_no_others(record, block):
+    for lift in record["lifts"]:
+        lift |= {"trusted": True, "decision": block, block: lift["raw"] | {"cap": 9.0, "capped_customers": 3}}
+    shown = text_of(card(record, "method"))
+    assert [each for each in dict.fromkeys(INTERVALS.values()) if each in shown] == [INTERVALS[block]]
+    assert "(purchase rate, revenue, " in shown
+    for lift in record["lifts"]:
+        lift["trusted"] = False
+    assert not [each for each in INTERVALS.values() if each in text_of(card(record, "method"))]
+
+
+BOUNDARIES = {
+    None: "hold for one look at a date fixed beforehand",
+    "planned": "hardly wider than a single look’s at the end",
+    "always_on": "without a planned end: an asymptotic confidence sequence",
+}
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_the_method_names_the_boundary_of_the_looks_and_no_other(stories, boundary):
+    record = stories["win"]
+    record["looks"]["boundary"] = boundary
+    shown = text_of(card(record, "method"))
+    assert [each for each in BOUNDARIES.values() if each in shown] == [BOUNDARIES[boundary]]
+    record["curve"] = []
+    if boundary == "planned":
+        assert "wider than a single look’s at the end too" in text_of(card(record, "method"))
+
+
+def test_an_adjustment_that_widened_the_interval_is_not_said_to_sharpen_it(record):
+    for lift in record["lifts"]:
+        lift |= {
+            "decision": "adjusted",
+            "adjusted": lift["raw"] | {"variance_reduction": -0.1, "covariates": ["ltv"]},
+        }
+    shown = text_of(card(record, "method"))
+    assert "It widened the interval of purchase rate, treatment; revenue, treatment" in shown
+    assert "sharpens" not in shown
+
+
 def test_decisions_stand_with_their_day_and_without_an_address(stories):
     shown = text_of(card(stories["win"], "decisions"))
     assert "21 Sep 2026 Run it on every high-value cart for six weeks ana" in shown

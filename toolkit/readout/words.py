@@ -105,8 +105,8 @@ EXPOSED = (
     "is not a comparison of openers with the holdout, which would compare two kinds of people."
 )
 PLAIN_METHOD = (
-    "Customers were divided by chance; some got nothing. Whoever got the offer is compared with whoever did not, and "
-    "an interval says how far chance alone may have moved the difference."
+    "Customers were divided by chance, and some held out. Everybody assigned to an arm is compared with everybody held "
+    "out, and an interval says how far chance alone may have moved the difference."
 )
 NO_SUM = "An experiment’s money is never added to another’s: their customers overlap."
 SPARK_HIDDEN = "hidden: a check failed"
