@@ -99,6 +99,10 @@ CURVE_HINT = (
     "marks rest on too few customers."
 )
 CHANCE_HINT = "Thin lines: where 19 of 20 fair draws of the planned share would lie."
+RESTATED = (
+    "For an earlier date numbers can be made anew as measured only. Where a page decided by others, what it showed as "
+    "measured beside them is compared."
+)
 TOO_FEW = "too few customers to judge by"
 EXPOSED = (
     "Who is assigned and not reached cannot have been changed, so the whole difference belongs to those reached. This "

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.readout import words
-from toolkit.readout.figures import DASH, count, day, percent
+from toolkit.readout.figures import Unit, count, day
 from toolkit.readout.parts import Card, Column, Figure, Line, Table
 from toolkit.readout.trend import Look, by_week
-from toolkit.readout.view import LiftView
+from toolkit.readout.view import RELATIVE, LiftView
 
 if TYPE_CHECKING:
     from toolkit.readout.readout import Readout
@@ -178,18 +178,20 @@ def restatements(readout: Readout) -> Card | None:
     found = [] if readout.failed else readout.record.get("restatements") or []
     if not found:
         return None
+    units = {each.metric: each.unit for each in readout.views}
     lines = tuple(
         Line.of(
             day(each["as_of"]),
             (words.capital(words.metric_name(each["metric"])), words.arm_name(each["arm"])),
-            _share(each["from"]),
-            _share(each["to"]),
+            _counted(each),
+            *_ends(each, units.get(each["metric"], Unit())),
         )
         for each in found
     )
     columns = (
         Column("Look"),
         Column("Metric and arm"),
+        Column("Estimate"),
         Column("Said then", numeric=True),
         Column("Said now", numeric=True),
     )
@@ -198,8 +200,23 @@ def restatements(readout: Readout) -> Card | None:
         "Were earlier pages right?",
         f"{words.plural(len(found), 'earlier number')} would be said otherwise today, because orders or refunds came late.",
         table=Table("Lifts restated", columns, lines),
+        notes=(words.RESTATED,) if any(_counted(each)[1] for each in found) else (),
     )
 
 
-def _share(value: float | None) -> str:
-    return DASH if value is None else ("+" if value > 0 else "") + percent(value)
+def _counted(each: Mapping[str, Any]) -> tuple[str, str]:
+    """Return that numbers as measured are compared, and what decided on that page where it was another."""
+    block = each.get("block", "raw")
+    return words.ESTIMATES["raw"], "" if block == "raw" else f"that page decided by {words.ESTIMATES[block]}"
+
+
+def _ends(each: Mapping[str, Any], unit: Unit) -> tuple[str, str]:
+    """Return what was said then and is said now, with the decimals that tell them apart."""
+    if each.get("in", "relative") == "relative":
+        unit = RELATIVE
+    then, now = each["from"], each["to"]
+    for decimals in range(1, 6):
+        said = unit.change(then, decimals), unit.change(now, decimals)
+        if said[0] != said[1]:
+            break
+    return said if each.get("trusted", True) else (said[0], words.NOT_TRUSTED)
