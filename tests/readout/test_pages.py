@@ -234,6 +234,31 @@ def test_the_effect_on_those_reached_is_shown_or_why_it_is_not(stories):
     assert "<table" not in card(record, "exposed")
 
 
+def test_where_a_flag_serves_the_offer_unseen_the_effect_is_not_said_to_be_of_those_messaged_alone(stories):
+    record = stories["win"]
+    assert record["reach"] == ["offer"]
+    assert "all of its effect is theirs" in card(record, "exposed")
+    record["reach"] = ["message"]
+    shown = card(record, "exposed")
+    assert "who was served the offer on the site is not known" in shown
+    assert "all of its effect is theirs" not in shown
+    assert "cannot have been changed" not in shown
+    for trait in record["design"]["traits"]:
+        trait["flag"] = None
+    assert "all of its effect is theirs" in card(record, "exposed")
+
+
+def test_the_effect_on_those_reached_stands_beside_the_same_estimate_of_all_assigned(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        lift["adjusted"] = json.loads(json.dumps(lift["raw"]))
+        lift["adjusted"]["absolute"] |= {"value": 0.7531, "low": 0.7, "high": 0.8}
+        lift["decision"] = "adjusted"
+    shown = text_of(card(record, "exposed"))
+    assert "75.3" not in shown
+    assert "Per customer assigned, as measured" in shown
+
+
 def test_groups_that_are_too_small_are_said_to_be_hidden(stories):
     record = stories["win"]
     assert "These stand out" in card(record, "breakdowns") or "these stand out" in card(record, "breakdowns")

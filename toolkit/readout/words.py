@@ -104,10 +104,13 @@ RESTATED = (
     "measured beside them is compared."
 )
 TOO_FEW = "too few customers to judge by"
-EXPOSED = (
-    "Who is assigned and not reached cannot have been changed, so the whole difference belongs to those reached. This "
-    "is not a comparison of openers with the holdout, which would compare two kinds of people."
+EXPOSED = "Who is assigned and not reached cannot have been changed, so the whole difference belongs to those reached."
+REACHED_BY_MESSAGE = (
+    "A flag serves the offer too, and nothing tells to whom (name exposures in the experiment file, and pull). Whoever "
+    "saw the offer without the message may have been changed as well; where there are such customers, the effect per "
+    "customer reached is smaller than it says here."
 )
+NO_OPENERS = "This is not a comparison of openers with the holdout, which would compare two kinds of people."
 PLAIN_METHOD = (
     "Customers were divided by chance, and some held out. Everybody assigned to an arm is compared with everybody held "
     "out, and an interval says how far chance alone may have moved the difference."

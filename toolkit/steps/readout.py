@@ -86,7 +86,10 @@ def rebuilt(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> d
         )
     then = Workspace(workspace.settings, Lake(workspace.lake.home, versions=provenance["tables"]))
     again = record_of(spec.experiment, measure(then, spec, as_of=day), spec_digest=spec.digest)
-    where = differs({name: before[name] for name in again if name not in {"provenance", "design"}}, again)
+    compared = {
+        name: before[name] for name in again if name in before and name not in {"provenance", "design"}
+    }
+    where = differs(compared, again)
     if where:
         raise DataError(
             f"{spec.path}: what can be read now does not give the readout of {day}: {where}; has a file that it "
