@@ -19,6 +19,7 @@ __all__ = [
     "percent",
     "span",
     "total",
+    "window",
 ]
 
 DASH = "—"
@@ -122,6 +123,14 @@ def span(start: str, end: str) -> str:
     if days < 14:
         return "1 day" if days == 1 else f"{days} days"
     return f"{round(days / 7)} weeks"
+
+
+def window(written: str) -> str:
+    """Return a window as people say it: `14 days` for `14d`; anything else as it stands."""
+    number, unit = written[:-1], {"d": "day", "h": "hour", "m": "minute", "s": "second"}.get(written[-1:])
+    if unit is None or not number.isdigit():
+        return written
+    return f"{number} {unit}{'' if number == '1' else 's'}"
 
 
 def total(money: Mapping[str, float | None] | None, unit: Unit) -> tuple[str, str]:
