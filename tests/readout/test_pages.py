@@ -202,17 +202,65 @@ def test_the_curve_shows_the_boundary_and_since_when_it_is_crossed(stories):
     assert "has not crossed the boundary" in card(stories["inconclusive"], "by_week")
 
 
-def test_looks_that_rest_on_too_few_are_hollow_and_have_no_interval(stories):
+def test_looks_that_are_not_to_be_trusted_are_not_drawn_and_have_no_number(stories):
     record = stories["win"]
     plain = card(record, "by_week").count('class="whisker"')
-    assert "shaky" not in card(record, "by_week")
+    assert "5 Oct 2026 free shipping not to be trusted" not in text_of(card(record, "by_week"))
     for each in record["curve"]:
         if each["metric"] == "purchase_rate" and each["as_of"] == "2026-10-05":
             each["means"]["control"] = 9 / each["customers"]["control"]
     shown = card(record, "by_week")
-    assert shown.count("shaky") == 2  # the wide drawing and the narrow one
-    assert shown.count('class="whisker"') == plain - 2
-    assert "too few customers to judge by" in shown
+    assert shown.count('class="whisker"') == plain - 2  # the wide drawing and the narrow one
+    assert "5 Oct 2026 free shipping not to be trusted" in text_of(shown)
+
+
+def test_a_hollow_mark_means_that_the_interval_holds_zero_wherever_it_stands(stories):
+    for state in ("win", "inconclusive"):
+        shown = card(stories[state], "by_week")
+        marks = re.findall(r'<g class="series s0( open)?"[^>]*><title>[^(]*\((.)[^ ]* to (.)', shown)
+        assert marks
+        assert all(bool(hollow) == (low != high) for hollow, low, high in marks)
+        assert "their interval holds zero" in shown
+        assert "Hollow marks: it holds zero" in card(stories[state], "intervals")
+
+
+def test_of_several_arms_each_mark_of_the_curve_names_its_own(stories):
+    record = stories["win"]
+    assert "<title>free shipping, " not in card(record, "by_week")
+    for name in ("arms", "lifts", "curve"):
+        record[name] += [each | {"arm": "ten_percent"} for each in record[name] if each["arm"] != "holdout"]
+    shown = card(record, "by_week")
+    for arm in ("free shipping", "ten percent"):
+        assert f"<title>{arm}, 23 Nov 2026: " in shown
+
+
+def test_a_number_that_is_not_to_be_trusted_is_not_shown_whichever_way_it_is_counted(record):
+    for lift in record["lifts"]:
+        for name in ("raw", "adjusted"):
+            lift[name] = json.loads(json.dumps(lift["raw"]))
+            lift[name]["absolute"] |= {"value": 0.7531, "low": 0.7, "high": 0.8}
+            lift[name]["relative"] |= {"value": 0.7531, "low": 0.7, "high": 0.8}
+        lift |= {"trusted": False, "notes": ["rests on 3 customers"]}
+    shown = card(record, "lift_table")
+    assert "not to be trusted" in shown
+    assert "75.3" not in page(record)
+    assert "0.75" not in page(record)
+    assert 'class="mark"' not in page(record)
+
+
+def test_where_there_is_no_relative_lift_the_difference_is_told_in_the_metrics_unit(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        for name in ("raw", "adjusted", "skew_corrected", "corrected"):
+            if lift[name]:
+                lift[name]["relative"] = {"value": None, "low": None, "high": None, "method": "fieller"}
+    shown = page(record)
+    assert "no number" not in shown
+    assert re.search(
+        r"raised purchase rate by \d\.\d points \(95% interval", text_of(card(record, "headline"))
+    )
+    assert re.search(r"purchase rate up \d\.\d points", card(record, "intervals"))
+    assert "there is no relative lift; the difference is told instead" in card(record, "intervals")
 
 
 def test_money_is_for_all_and_per_customer_and_says_it_must_not_be_added(stories):

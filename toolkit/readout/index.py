@@ -132,8 +132,7 @@ def _trend(readout: Readout) -> tuple[list[float], str]:
         for each in readout.record.get("history", [])
         if each["metric"] == primary.metric and each["arm"] == primary.lift["arm"] and each["trusted"]
     ]
+    if not primary.trusted:
+        return [], f"{primary.title}, {primary.arm}: {words.NOT_TRUSTED}"
     value, interval = primary.absolute()
-    told = f"{primary.title}, {primary.arm}: {value}" + (
-        f" ({interval})" if interval else f" ({words.NOT_TRUSTED})"
-    )
-    return looks, told
+    return looks, f"{primary.title}, {primary.arm}: {value} ({interval})"

@@ -85,25 +85,27 @@ HIDDEN = "A number beside a failed check would be believed all the same, so none
 NOT_TRUSTED = "not to be trusted"
 NO_NUMBER = "there is nothing to compute a number from"
 POINTS = "Shares differ in percentage points, written “points”."
+NO_RATIO = (
+    "Where the control’s mean is not above zero there is no relative lift; the difference is told instead."
+)
 EXPLORATORY = (
     "Exploratory: nobody promised these cuts before the data were seen, and with several of them one stands "
     "out by chance. They suggest the next experiment; they do not decide this one."
 )
 NOTHING_COMPARED = "No metric has been compared yet."
 CHART_HINT = (
-    "Filled marks: the interval excludes zero. Hollow marks: it does not. Arrows: the interval goes on."
+    "Filled marks: the interval excludes zero. Hollow marks: it holds zero. Arrows: the interval goes on."
 )
 CURVE_HINT = (
     "Each mark is what the data known now say of all customers assigned until that look, as measured (the headline may "
-    "be adjusted, and then differs a little). Marks beyond the dotted stairs decide, however often one looks. Hollow "
-    "marks rest on too few customers."
+    "be adjusted, and then differs a little). Marks beyond the dotted stairs decide, however often one looks; hollow "
+    "marks do not: their interval holds zero. Looks that are not to be trusted are not drawn."
 )
 CHANCE_HINT = "Thin lines: where 19 of 20 fair draws of the planned share would lie."
 RESTATED = (
     "For an earlier date numbers can be made anew as measured only. Where a page decided by others, what it showed as "
     "measured beside them is compared."
 )
-TOO_FEW = "too few customers to judge by"
 EXPOSED = "Who is assigned and not reached cannot have been changed, so the whole difference belongs to those reached."
 REACHED_BY_MESSAGE = (
     "A flag serves the offer too, and nothing tells to whom (name exposures in the experiment file, and pull). Whoever "

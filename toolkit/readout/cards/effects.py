@@ -33,7 +33,8 @@ def row_of(readout: Readout, view: LiftView, *, absolute: bool) -> Row:
     """Return a comparison as a row of a chart, in the metric's unit or relative to the control."""
     at = (view.counted or {}).get("absolute" if absolute else "relative")
     ends = at or {"value": None, "low": None, "high": None}
-    said, interval = view.absolute() if absolute else view.relative()
+    in_unit = absolute or ends["value"] is None
+    said, interval = view.absolute() if in_unit else view.relative()
     many = len(readout.record["arms"]) > 2
     label, detail = view.label, view.arm if many else words.ROLES.get(view.role, view.role)
     return Row(
@@ -42,7 +43,7 @@ def row_of(readout: Readout, view: LiftView, *, absolute: bool) -> Row:
         ends["value"],
         ends["low"],
         ends["high"],
-        said,
+        "" if view.counted is None else said,
         interval,
         SHAPES.get(view.role, "secondary"),
         view.direction,
@@ -66,10 +67,14 @@ def against_zero(readout: Readout, identifier: str, views: Sequence[LiftView]) -
 
 
 def primary_pictures(readout: Readout) -> list[Markup]:
-    """Return a drawing per primary metric, each on its own scale, and before them per guardrail that was harmed."""
+    """Return a drawing per primary metric, each on its own scale, and before them per guardrail that was harmed.
+
+    There is none where no number may be shown.
+    """
     harmed = [each for each in readout.views if each.trusted and each.lift.get("answer") == "harm"]
     primary = [each for each in readout.views if each.role == "primary"]
     chosen = [*harmed, *(each for each in primary if each not in harmed)] or readout.views[:1]
+    chosen = [each for each in chosen if each.trusted]
     names = list(dict.fromkeys(each.metric for each in chosen))
     return [
         against_zero(readout, f"primary-{place}", [each for each in chosen if each.metric == metric])
@@ -93,6 +98,8 @@ def all_metrics(readout: Readout) -> Card | None:
     )
     family = any(each.lift.get("corrected") for each in views)
     notes = [words.CHART_HINT, words.POINTS]
+    if any(each.trusted and each.relative()[0] == DASH for each in views):
+        notes.append(words.NO_RATIO)
     if family:
         notes.append("Secondary metrics are shown with the intervals of their family (Holm).")
     said = dict.fromkeys(

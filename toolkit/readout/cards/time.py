@@ -27,7 +27,7 @@ def weeks(readout: Readout) -> Card | None:
     for place, metric in enumerate(dict.fromkeys(each.metric for each in primary)):
         views = [each for each in primary if each.metric == metric]
         arms = {each.arm: looks for each in views if (looks := looks_at(readout.record, each))}
-        if not arms or max(len(each) for each in arms.values()) < 2:
+        if max((sum(not look.shaky for look in each) for each in arms.values()), default=0) < 2:
             continue
         first = views[0]
         inside = {"points": ", in points", "money": f", in {first.unit.currency}"}.get(first.unit.kind, "")
@@ -93,28 +93,26 @@ def _point(point: Mapping[str, Any], view: LiftView, *, shaky: bool) -> Look:
 def _look(
     as_of: str, at: Mapping[str, Any], view: LiftView, *, bound: float | None = None, shaky: bool = False
 ) -> Look:
+    if shaky:
+        return Look(as_of, at["value"], None, None, words.NOT_TRUSTED, None, shaky)
     decimals = min(4, view.unit.decimals(at["low"], at["high"], at["value"]))
-    said = view.unit.change(at["value"], decimals)
-    told = words.TOO_FEW if shaky else view.unit.interval(at["low"], at["high"], decimals)
-    low, high = (None, None) if shaky else (at["low"], at["high"])
-    return Look(as_of, at["value"], low, high, f"{said} ({told})", bound, shaky)
+    said = (
+        f"{view.unit.change(at['value'], decimals)} ({view.unit.interval(at['low'], at['high'], decimals)})"
+    )
+    return Look(as_of, at["value"], at["low"], at["high"], said, bound)
 
 
 def _settled(looks: Sequence[Look]) -> str:
     """Return since when the interval has lain on one side of zero without a break."""
     since = None
     for look in reversed(looks):
-        if look.shaky or not _apart(look):
+        if look.shaky or not look.apart:
             break
         since = look
     if since is None:
         return "has not crossed the boundary"
     side = "above" if since.value > 0 else "below"
     return f"has lain {side} zero since {day(since.as_of)}"
-
-
-def _apart(look: Look) -> bool:
-    return (look.low is not None and look.low > 0) or (look.high is not None and look.high < 0)
 
 
 def changes(readout: Readout) -> Card | None:
