@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from base64 import b64encode
@@ -15,6 +17,7 @@ from toolkit.design.parse import parse_experiment
 from toolkit.errors import DataError
 from toolkit.readout import Readout
 from toolkit.readout.previous import extract
+from toolkit.readout.spreadsheet import as_csv
 
 QUESTIONS = {
     "intervals": "What moved?",
@@ -263,6 +266,57 @@ def test_where_there_is_no_relative_lift_the_difference_is_told_in_the_metrics_u
     assert "there is no relative lift; the difference is told instead" in card(record, "intervals")
 
 
+def test_money_that_cannot_be_told_says_that_it_is_not_capped_and_what_would_let_it_be_told(stories):
+    record = stories["win"]
+    why = "revenue is so uneven that an interval would miss; cap it or hold out more customers"
+    record["worth"][0] |= {"trusted": False, "notes": [why]}
+    done = text_of(card(record, "worth"))
+    assert (
+        "Free shipping: revenue is so uneven that an interval would miss. Money is of all revenue, without a cap"
+        in done
+    )
+    assert "cap it" not in done
+    assert " yet" not in done
+    assert "A next experiment needs more customers held out" in done
+    record["as_of"] = "2026-11-02"
+    running = text_of(card(record, "worth"))
+    assert "Money cannot be told yet." in running
+    assert "next experiment" not in running
+
+
+def test_a_difference_that_is_not_one_mean_less_the_other_says_how_it_was_made(record):
+    assert "means as measured" not in card(record, "intervals")
+    for lift in record["lifts"]:
+        lift |= {"decision": "skew_corrected", "corrects": "adjusted"}
+        lift |= {"skew_corrected": lift["raw"], "adjusted": lift["raw"], "trusted": True}
+    shown = text_of(card(record, "intervals"))
+    assert "treatment, primary, adjusted" in shown
+    assert "Arm and control are means as measured" in shown
+    (row, *_) = csv.DictReader(io.StringIO(as_csv(record)))
+    assert row["corrects"] == "adjusted"
+    assert float(row["difference_as_measured"]) == pytest.approx(
+        float(row["mean_arm"]) - float(row["mean_control"])
+    )
+
+
+def test_what_counts_is_said_to_be_chosen_before_the_data_only_where_it_was(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        lift |= {"adjusted": lift["raw"], "decision": "adjusted"}
+    assert "was chosen before the data" in card(record, "lift_table")
+    for lift in record["lifts"]:
+        lift |= {"skew_corrected": lift["raw"], "decision": "skew_corrected"}
+    shown = card(record, "lift_table")
+    assert "was chosen before the data" not in shown
+    assert "chosen by their shape and the arms’ sizes, not by the difference" in shown
+
+
+def test_breakdowns_that_the_file_names_are_not_said_to_be_found_afterwards(stories):
+    shown = card(stories["win"], "breakdowns")
+    assert "the experiment file names these cuts" in shown
+    assert "nobody promised" not in shown
+
+
 def test_money_is_for_all_and_per_customer_and_says_it_must_not_be_added(stories):
     shown = card(stories["win"], "worth")
     assert "the offer paid for itself" in shown
@@ -328,11 +382,11 @@ def test_traits_that_came_late_are_counted(stories):
     due = {"trait": "free_shipping_eligible", "customers": 900, "p50_seconds": 42.0, "p95_seconds": 400.0}
     record["propagation"] = [due | {"late": 7, "waiting": 3, "max_age_seconds": 300.0}]
     shown = text_of(card(record, "propagation"))
-    assert "7 of 903 customers had a trait later than it may be." in shown
+    assert "A trait was later than it may be at 7 of 903 memberships." in shown
     assert "42 s" in shown
     assert "5 min" in shown
     record["propagation"] = [due | {"late": 0, "max_age_seconds": 300.0}]
-    assert "No trait was later than it may be, for 900 customers." in card(record, "propagation")
+    assert "No trait was later than it may be, at 900 memberships." in card(record, "propagation")
 
 
 def test_what_changed_since_the_page_before_is_said(stories):

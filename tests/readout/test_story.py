@@ -54,7 +54,7 @@ def test_money_that_is_not_trusted_is_not_said(stories):
     record["worth"][0] |= {"trusted": False, "notes": ["revenue is so uneven"]}
     assert "$" not in told(record).sentence
     shown = page(record)
-    assert "Money cannot be told yet" in shown
+    assert "Money cannot be told." in shown
     assert "$6,7" not in shown
 
 

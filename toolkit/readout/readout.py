@@ -99,6 +99,12 @@ class Readout:
         return self.status == "provisional" or bool(maturity.get("provisional"))
 
     @property
+    def finished(self) -> bool:
+        """Return whether enrolment has ended and the primary metrics' last window has closed."""
+        complete = self.design.get("complete_on")
+        return complete is not None and str(self.record["as_of"]) >= str(complete)
+
+    @property
     def level(self) -> str:
         """Return the intervals' level in words, such as 95%."""
         return f"{round(100 * (1 - self.design['alpha']), 4):g}%"

@@ -88,6 +88,12 @@ class LiftView:
         return found
 
     @property
+    def made(self) -> str:
+        """Return how its difference was made where that is not one mean less the other: `adjusted`, say."""
+        made = str(self.lift.get("corrects") or self.lift.get("decision", "raw"))
+        return "" if not self.trusted or made == "raw" else words.ESTIMATES[made]
+
+    @property
     def counted(self) -> Mapping[str, Any] | None:
         """Return what stands in the end: the estimate that counts, at the level of its family where it has one."""
         block, corrected = self.block, self.lift.get("corrected")

@@ -85,12 +85,25 @@ HIDDEN = "A number beside a failed check would be believed all the same, so none
 NOT_TRUSTED = "not to be trusted"
 NO_NUMBER = "there is nothing to compute a number from"
 POINTS = "Shares differ in percentage points, written “points”."
+MEANS = (
+    "Arm and control are means as measured; a difference that is adjusted or capped says so, and is then not just one "
+    "mean less the other."
+)
+PLANNED = (
+    "Each way of estimating that the file planned, beside plain arithmetic; the one marked “counts” was chosen before the "
+    "data."
+)
+REPLACED = (
+    "Each way of estimating that the file planned, beside plain arithmetic. “Counts” marks the planned one, or what stands "
+    "in for it where the numbers are too uneven for it: that is chosen by their shape and the arms’ sizes, not by the "
+    "difference."
+)
 NO_RATIO = (
     "Where the control’s mean is not above zero there is no relative lift; the difference is told instead."
 )
 EXPLORATORY = (
-    "Exploratory: nobody promised these cuts before the data were seen, and with several of them one stands "
-    "out by chance. They suggest the next experiment; they do not decide this one."
+    "Exploratory: the experiment file names these cuts, but claims nothing of any one of them, and with several of them "
+    "one stands out by chance. They suggest the next experiment; they do not decide this one."
 )
 NOTHING_COMPARED = "No metric has been compared yet."
 CHART_HINT = (
@@ -111,6 +124,10 @@ REACHED_BY_MESSAGE = (
     "A flag serves the offer too, and nothing tells to whom (name exposures in the experiment file, and pull). Whoever "
     "saw the offer without the message may have been changed as well; where there are such customers, the effect per "
     "customer reached is smaller than it says here."
+)
+MEMBERSHIPS = (
+    "A membership is one customer’s in one segment: who belongs into several, or moves on to the next (an escalation), "
+    "counts for each."
 )
 NO_OPENERS = "This is not a comparison of openers with the holdout, which would compare two kinds of people."
 PLAIN_METHOD = (
@@ -197,6 +214,19 @@ def withheld(failed: int) -> str:
 def untrusted(notes: Sequence[str]) -> str:
     """Return why a lift is not to be trusted; the reason is the last note."""
     return f"{NOT_TRUSTED}: {notes[-1]}" if notes else NOT_TRUSTED
+
+
+def uncapped(*, finished: bool) -> str:
+    """Return what money rests on, and what would let it be told."""
+    mend = (
+        "A next experiment needs more customers held out for it, or arms more equal in size."
+        if finished
+        else "More customers, above all held out, make it more even."
+    )
+    return (
+        "Money is of all revenue, without a cap, even where the metric revenue is capped: a cap shows whether revenue "
+        f"moved, but what lies above it was earned too. {mend}"
+    )
 
 
 def not_broken_down(name: str) -> str:

@@ -63,17 +63,18 @@ def propagation(readout: Readout) -> Card | None:
         Column("Trait"),
         *(
             Column(said, numeric=True)
-            for said in ("Customers", "Waiting", "Half within", "95% within", "Allowed", "Late")
+            for said in ("Memberships", "Waiting", "Half within", "95% within", "Allowed", "Late")
         ),
     )
     insight = (
-        f"No trait was later than it may be, for {words.plural(total, 'customer')}."
+        f"No trait was later than it may be, at {words.plural(total, 'membership')}."
         if not late
-        else f"{count(late)} of {words.plural(total, 'customer')} had a trait later than it may be."
+        else f"A trait was later than it may be at {count(late)} of {words.plural(total, 'membership')}."
     )
     return Card(
         "propagation",
         "Did site and message agree in time?",
         insight,
         table=Table("From a trait being due until it was read back", columns, lines),
+        notes=(words.MEMBERSHIPS,),
     )
