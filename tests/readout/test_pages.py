@@ -15,7 +15,8 @@ from tests.readout.pages import Nodes, changed, page
 from tests.readout.stories import SPEC
 from toolkit.design.parse import parse_experiment
 from toolkit.errors import DataError
-from toolkit.readout import Readout
+from toolkit.readout import Readout, words
+from toolkit.readout.figures import p_value
 from toolkit.readout.previous import extract
 from toolkit.readout.spreadsheet import as_csv
 
@@ -367,7 +368,7 @@ def test_groups_that_are_too_small_are_said_to_be_hidden(stories):
     record["lifts"] = [each for each in record["lifts"] if not each["breakdown"]]
     shown = card(record, "breakdowns")
     assert "No group is large enough to be shown." in shown
-    assert "ltv_tier is not shown: fewer than two of its groups have ten customers in every arm." in shown
+    assert "LTV tier is not shown: fewer than two of its groups have ten customers in every arm." in shown
 
 
 def test_arms_are_shown_against_the_plan_at_every_look(stories):
@@ -485,6 +486,40 @@ def test_an_adjustment_that_widened_the_interval_is_not_said_to_sharpen_it(recor
     shown = text_of(card(record, "method"))
     assert "It widened the interval of purchase rate, treatment; revenue, treatment" in shown
     assert "sharpens" not in shown
+
+
+def test_sentences_made_elsewhere_stand_with_words_for_keys_and_percent_without_a_space(record):
+    record["checks"][0] |= {
+        "status": "fail",
+        "detail": "treatment_b lost 5 % of purchase_rate, treatment_b_x none",
+    }
+    record["arms"][0]["arm"] = "treatment_b"
+    for name in ("checks", "headline"):
+        assert "reatment b lost 5% of purchase rate, treatment_b_x none." in card(record, name)
+
+
+def test_acronyms_stay_in_capitals_and_p_values_have_two_digits():
+    assert words.capital(words.metric_name("aov")) == "AOV"
+    assert words.metric_name("ltv_tier") == "LTV tier"
+    assert [p_value(each) for each in (0.03, 0.015, 0.0024, 0.21, 0.00001)] == [
+        "0.030", "0.015", "0.0024", "0.21", "< 0.0001",
+    ]  # fmt: skip
+
+
+def test_a_picture_without_a_bar_is_not_explained(record):
+    assert "The bar is the 95% interval" in card(record, "headline")
+    for lift in record["lifts"]:
+        lift["trusted"] = False
+    assert "The bar is" not in card(record, "headline")
+    assert "Nothing can be said yet: no comparison is to be trusted." in card(record, "intervals")
+
+
+def test_arms_that_are_alike_by_a_small_p_value_say_how_rare_that_is(record):
+    balance = {"name": "balance", "status": "pass", "detail": "the arms were alike before (p = 0.024)"}
+    record["checks"] = [balance | {"p_value": 0.024}]
+    assert "Of fair draws 1 in 20" in card(record, "checks")
+    record["checks"] = [balance | {"p_value": 0.24}]
+    assert "Of fair draws" not in card(record, "checks")
 
 
 def test_decisions_stand_with_their_day_and_without_an_address(stories):

@@ -173,6 +173,20 @@ def test_a_hostile_name_is_nothing_but_text_in_the_digest(case, published, name)
     assert len([line for line in said.splitlines() if line.startswith("#")]) == 2
 
 
+def test_a_digest_reads_as_written_where_markdown_finds_nothing_in_it(case, published):
+    record = run(case, FIRST).record
+    text = "Provisional: enrolment ends (soon). It moved purchase_rate by +1.2 to +3.4 points! Up 5%, net_of_a {x}"
+    record["verdict"] = {"status": "provisional", "text": text}
+    said = digest_of([Entry("x.yml", record, None, "x/index.html", None)], as_of="2026-01-14")
+    assert f": {text.replace('purchase_rate', 'purchase rate')}\n" in said
+    record["verdict"]["text"] = (
+        "_so_ 2*3 ~ www.evil.example https://evil.example :smile: #general &lt; ||no||"
+    )
+    said = digest_of([Entry("x.yml", record, None, "x/index.html", None)], as_of="2026-01-14")
+    told = r"\_so\_ 2\*3 \~ www\.evil.example https\://evil.example \:smile: \#general \&lt; \||no\||"
+    assert f": provisional. {told}\n" in said
+
+
 def test_a_digest_that_cannot_be_written_leaves_nothing_behind(case, published, tmp_path):
     outcome = run(case, FIRST)
     with pytest.raises(Exception, match="cannot be written"):

@@ -162,7 +162,7 @@ def p_value(value: float | None) -> str:
         return DASH
     if value < 0.0001:
         return "< 0.0001"
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+    return f"{value:.{max(2, 1 - math.floor(math.log10(value)))}f}"
 
 
 def day(iso: str | None) -> str:

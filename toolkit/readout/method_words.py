@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolkit.readout.words import arm_name
+from toolkit.readout.figures import window as written
+from toolkit.readout.words import arm_name, metric_name
 
 __all__ = [
     "adjusted",
@@ -35,9 +36,9 @@ def windows(named: Sequence[tuple[str, str | None]]) -> str:
     """Return over which span each metric counts."""
     groups: dict[str | None, list[str]] = {}
     for metric, window in named:
-        groups.setdefault(window, []).append(metric)
+        groups.setdefault(window, []).append(metric_name(metric))
     parts = [
-        f"{', '.join(metrics)}: {f'{window} from each customer’s own assignment' if window else 'from assignment on'}"
+        f"{', '.join(metrics)}: {f'{written(window)} from each customer’s own assignment' if window else 'from assignment on'}"
         for window, metrics in groups.items()
     ]
     return f"Outcomes count until the end of the readout’s date, within a window. {'; '.join(parts)}."

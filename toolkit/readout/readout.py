@@ -123,9 +123,16 @@ class Readout:
     def _all_views(self) -> list[LiftView]:
         metrics = {each["name"]: each for each in self.design["metrics"]}
         return [
-            LiftView(each, unit_of(metrics.get(each["metric"], each), self.design["value"]))
+            LiftView(
+                {**each, "notes": [self.prose(note) for note in each.get("notes", ())]},
+                unit_of(metrics.get(each["metric"], each), self.design["value"]),
+            )
             for each in self.record["lifts"]
         ]
+
+    def prose(self, said: str) -> str:
+        """Return a sentence of the record as pages say it."""
+        return words.prose(said, self.record)
 
     def named(self, view: LiftView) -> str:
         """Return what a sentence calls a comparison: the metric, and the arm where there are several."""

@@ -48,7 +48,7 @@ def told(
     if status != "provisional" and (record.get("maturity") or {}).get("provisional"):
         why = f"{why} Orders or refunds are still to come: confirm it on the next page."
     if not primary and not harmed:
-        return Story(record["verdict"]["text"], do, why)
+        return Story(words.prose(record["verdict"]["text"], record), do, why)
     metrics = {each.metric for each in primary}
     money = {arm: money_of(each) for arm, each in worth.items()}
     claims = [f"{words.capital(each.arm)} did harm: it {claim(each, level)}" for each in harmed]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 __all__: list[str] = []
 
@@ -125,6 +127,7 @@ REACHED_BY_MESSAGE = (
     "saw the offer without the message may have been changed as well; where there are such customers, the effect per "
     "customer reached is smaller than it says here."
 )
+UNUSUAL = "Of fair draws 1 in 20 differs by so much that p is below 0.05; this check warns below 0.01."
 MEMBERSHIPS = (
     "A membership is one customer’s in one segment: who belongs into several, or moves on to the next (an escalation), "
     "counts for each."
@@ -144,6 +147,10 @@ ESTIMATES = {
     "skew_corrected": "corrected for skewness",
 }
 EMPTY_INDEX = "No readout has been published yet. Make one with lift readout experiments/<key>.yml."
+
+
+ACRONYMS = {"aov", "arpu", "clv", "ctr", "cvr", "gmv", "ltv", "nps", "sms", "vip"}
+SPACED = re.compile(r"(?<=\d) %")
 
 
 def check_title(name: str) -> str:
@@ -167,8 +174,17 @@ def arm_name(arm: str) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """Return a metric's key as words."""
-    return metric.replace("_", " ")
+    """Return a metric's key as words, acronyms in capitals."""
+    return " ".join(each.upper() if each in ACRONYMS else each for each in metric.split("_"))
+
+
+def prose(said: str, record: Mapping[str, Any]) -> str:
+    """Return a sentence that was made elsewhere as pages say it: keys as words, `95%` without a space."""
+    names = {each["name"]: metric_name(each["name"]) for each in record["design"]["metrics"]}
+    names |= {each["arm"]: arm_name(each["arm"]) for each in record["arms"]}
+    keys = "|".join(re.escape(each) for each in sorted(names, key=len, reverse=True))
+    told = re.sub(rf"\b(?:{keys})\b", lambda found: names[found[0]], said) if keys else said
+    return SPACED.sub("%", told)
 
 
 def capital(said: str) -> str:
@@ -231,7 +247,7 @@ def uncapped(*, finished: bool) -> str:
 
 def not_broken_down(name: str) -> str:
     """Return that a breakdown is not shown, and why."""
-    return f"{name} is not shown: fewer than two of its groups have ten customers in every arm."
+    return f"{capital(metric_name(name))} is not shown: fewer than two of its groups have ten customers in every arm."
 
 
 def rebuild(key: str, as_of: str) -> str:

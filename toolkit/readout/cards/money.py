@@ -31,7 +31,7 @@ def worth(readout: Readout) -> Card | None:
         return None
     told = [each for each in found if paid(each)]
     notes = dict.fromkeys(
-        words.sentence(f"{words.arm_name(each['arm'])}: {_reason(note)}")
+        words.sentence(f"{words.arm_name(each['arm'])}: {readout.prose(_reason(note))}")
         for each in found
         for note in each["notes"]
     )

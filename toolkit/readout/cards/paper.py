@@ -147,6 +147,6 @@ def provenance(readout: Readout) -> Card:
         "Where does this page come from?",
         "Made by a program from the data and the file named here; the same data and file give the same page.",
         terms=tuple(terms),
-        notes=tuple(words.sentence(each) for each in readout.record["notes"]),
+        notes=tuple(words.sentence(readout.prose(each)) for each in readout.record["notes"]),
         command=words.rebuild(readout.record["experiment"], readout.record["as_of"]),
     )

@@ -44,7 +44,9 @@ def arms(readout: Readout) -> Card:
         *_over_time(readout),
     ]
     check = next((each for each in readout.record["checks"] if each["name"] == "sample_ratio"), None)
-    insight = words.sentence(check["detail"]) if check else f"{count(whole)} customers are assigned."
+    insight = (
+        words.sentence(readout.prose(check["detail"])) if check else f"{count(whole)} customers are assigned."
+    )
     notes = (words.CHANCE_HINT,) if len(figures) > 1 else ()
     return Card("arms", "Are the arms a fair comparison?", insight, tuple(figures), notes=notes)
 
