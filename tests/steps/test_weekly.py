@@ -109,6 +109,13 @@ def test_a_rebuild_refuses_what_it_cannot_find_again(case, published):
         step.rebuilt(workspace_of(case), Spec.read(case.write()), as_of=FIRST)
 
 
+def test_a_readout_of_before_a_field_was_added_is_rebuilt_all_the_same(case, published):
+    said = run(case, FIRST).record
+    older = {name: value for name, value in said.items() if name != "reach"}
+    step.keep(workspace_of(case), older)
+    assert step.rebuilt(workspace_of(case), Spec.read(case.write()), as_of=FIRST) == older
+
+
 def test_a_check_that_turns_red_is_told_once_and_so_is_its_return_to_green(case, published):
     good = case.events
     first = run(case, FIRST)
