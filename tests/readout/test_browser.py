@@ -111,6 +111,19 @@ def test_marks_say_what_they_are_when_pointed_at_or_reached_by_key(open_page, re
     assert not tip.is_visible()
 
 
+def test_on_a_phone_no_column_of_a_table_is_out_of_sight_and_each_cell_names_its_own(open_page, reports):
+    tab = open_page(reports["win"], (375, 812))
+    tab.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    wide = (
+        "[...document.querySelectorAll('.scroll')].filter(each => each.scrollWidth > each.clientWidth).length"
+    )
+    assert tab.locator(".scroll").count() > 10
+    assert tab.evaluate(wide) == 0
+    named = "getComputedStyle(document.querySelector('#checks td:nth-child(3)'), '::before').content"
+    assert tab.evaluate(named) == '"What was found, and what to do"'
+    assert tab.get_by_role("cell", name="passed").count() > 5
+
+
 def test_every_mark_can_be_reached_by_key_on_a_phone_too(open_page, reports):
     tab = open_page(reports["win"], PHONE)
     marks = tab.locator("svg.chart.narrow [tabindex]")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from base64 import b64encode
@@ -13,8 +15,10 @@ from tests.readout.pages import Nodes, changed, page
 from tests.readout.stories import SPEC
 from toolkit.design.parse import parse_experiment
 from toolkit.errors import DataError
-from toolkit.readout import Readout
+from toolkit.readout import Readout, words
+from toolkit.readout.figures import p_value
 from toolkit.readout.previous import extract
+from toolkit.readout.spreadsheet import as_csv
 
 QUESTIONS = {
     "intervals": "What moved?",
@@ -86,7 +90,7 @@ def test_every_chart_is_described_and_stands_as_a_table_too(stories):
     assert len(known) == len(set(known))
     assert all(each in known for label in labelled for each in label.split())
     for figure in shown.split("<figure>")[1:]:
-        assert "<table>" in figure.split("</figure>")[0]
+        assert "<table" in figure.split("</figure>")[0]
 
 
 def test_a_failed_check_stands_where_the_numbers_would(stories):
@@ -202,17 +206,116 @@ def test_the_curve_shows_the_boundary_and_since_when_it_is_crossed(stories):
     assert "has not crossed the boundary" in card(stories["inconclusive"], "by_week")
 
 
-def test_looks_that_rest_on_too_few_are_hollow_and_have_no_interval(stories):
+def test_looks_that_are_not_to_be_trusted_are_not_drawn_and_have_no_number(stories):
     record = stories["win"]
     plain = card(record, "by_week").count('class="whisker"')
-    assert "shaky" not in card(record, "by_week")
+    assert "5 Oct 2026 free shipping not to be trusted" not in text_of(card(record, "by_week"))
     for each in record["curve"]:
         if each["metric"] == "purchase_rate" and each["as_of"] == "2026-10-05":
             each["means"]["control"] = 9 / each["customers"]["control"]
     shown = card(record, "by_week")
-    assert shown.count("shaky") == 2  # the wide drawing and the narrow one
-    assert shown.count('class="whisker"') == plain - 2
-    assert "too few customers to judge by" in shown
+    assert shown.count('class="whisker"') == plain - 2  # the wide drawing and the narrow one
+    assert "5 Oct 2026 free shipping not to be trusted" in text_of(shown)
+
+
+def test_a_hollow_mark_means_that_the_interval_holds_zero_wherever_it_stands(stories):
+    for state in ("win", "inconclusive"):
+        shown = card(stories[state], "by_week")
+        marks = re.findall(r'<g class="series s0( open)?"[^>]*><title>[^(]*\((.)[^ ]* to (.)', shown)
+        assert marks
+        assert all(bool(hollow) == (low != high) for hollow, low, high in marks)
+        assert "their interval holds zero" in shown
+        assert "Hollow marks: it holds zero" in card(stories[state], "intervals")
+
+
+def test_of_several_arms_each_mark_of_the_curve_names_its_own(stories):
+    record = stories["win"]
+    assert "<title>free shipping, " not in card(record, "by_week")
+    for name in ("arms", "lifts", "curve"):
+        record[name] += [each | {"arm": "ten_percent"} for each in record[name] if each["arm"] != "holdout"]
+    shown = card(record, "by_week")
+    for arm in ("free shipping", "ten percent"):
+        assert f"<title>{arm}, 23 Nov 2026: " in shown
+
+
+def test_a_number_that_is_not_to_be_trusted_is_not_shown_whichever_way_it_is_counted(record):
+    for lift in record["lifts"]:
+        for name in ("raw", "adjusted"):
+            lift[name] = json.loads(json.dumps(lift["raw"]))
+            lift[name]["absolute"] |= {"value": 0.7531, "low": 0.7, "high": 0.8}
+            lift[name]["relative"] |= {"value": 0.7531, "low": 0.7, "high": 0.8}
+        lift |= {"trusted": False, "notes": ["rests on 3 customers"]}
+    shown = card(record, "lift_table")
+    assert "not to be trusted" in shown
+    assert "75.3" not in page(record)
+    assert "0.75" not in page(record)
+    assert 'class="mark"' not in page(record)
+
+
+def test_where_there_is_no_relative_lift_the_difference_is_told_in_the_metrics_unit(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        for name in ("raw", "adjusted", "skew_corrected", "corrected"):
+            if lift[name]:
+                lift[name]["relative"] = {"value": None, "low": None, "high": None, "method": "fieller"}
+    shown = page(record)
+    assert "no number" not in shown
+    assert re.search(
+        r"raised purchase rate by \d\.\d points \(95% interval", text_of(card(record, "headline"))
+    )
+    assert re.search(r"purchase rate up \d\.\d points", card(record, "intervals"))
+    assert "there is no relative lift; the difference is told instead" in card(record, "intervals")
+
+
+def test_money_that_cannot_be_told_says_that_it_is_not_capped_and_what_would_let_it_be_told(stories):
+    record = stories["win"]
+    why = "revenue is so uneven that an interval would miss; cap it or hold out more customers"
+    record["worth"][0] |= {"trusted": False, "notes": [why]}
+    done = text_of(card(record, "worth"))
+    assert (
+        "Free shipping: revenue is so uneven that an interval would miss. Money is of all revenue, without a cap"
+        in done
+    )
+    assert "cap it" not in done
+    assert " yet" not in done
+    assert "A next experiment needs more customers held out" in done
+    record["as_of"] = "2026-11-02"
+    running = text_of(card(record, "worth"))
+    assert "Money cannot be told yet." in running
+    assert "next experiment" not in running
+
+
+def test_a_difference_that_is_not_one_mean_less_the_other_says_how_it_was_made(record):
+    assert "means as measured" not in card(record, "intervals")
+    for lift in record["lifts"]:
+        lift |= {"decision": "skew_corrected", "corrects": "adjusted"}
+        lift |= {"skew_corrected": lift["raw"], "adjusted": lift["raw"], "trusted": True}
+    shown = text_of(card(record, "intervals"))
+    assert "treatment, primary, adjusted" in shown
+    assert "Arm and control are means as measured" in shown
+    (row, *_) = csv.DictReader(io.StringIO(as_csv(record)))
+    assert row["corrects"] == "adjusted"
+    assert float(row["difference_as_measured"]) == pytest.approx(
+        float(row["mean_arm"]) - float(row["mean_control"])
+    )
+
+
+def test_what_counts_is_said_to_be_chosen_before_the_data_only_where_it_was(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        lift |= {"adjusted": lift["raw"], "decision": "adjusted"}
+    assert "was chosen before the data" in card(record, "lift_table")
+    for lift in record["lifts"]:
+        lift |= {"skew_corrected": lift["raw"], "decision": "skew_corrected"}
+    shown = card(record, "lift_table")
+    assert "was chosen before the data" not in shown
+    assert "chosen by their shape and the arms’ sizes, not by the difference" in shown
+
+
+def test_breakdowns_that_the_file_names_are_not_said_to_be_found_afterwards(stories):
+    shown = card(stories["win"], "breakdowns")
+    assert "the experiment file names these cuts" in shown
+    assert "nobody promised" not in shown
 
 
 def test_money_is_for_all_and_per_customer_and_says_it_must_not_be_added(stories):
@@ -234,13 +337,38 @@ def test_the_effect_on_those_reached_is_shown_or_why_it_is_not(stories):
     assert "<table" not in card(record, "exposed")
 
 
+def test_where_a_flag_serves_the_offer_unseen_the_effect_is_not_said_to_be_of_those_messaged_alone(stories):
+    record = stories["win"]
+    assert record["reach"] == ["offer"]
+    assert "all of its effect is theirs" in card(record, "exposed")
+    record["reach"] = ["message"]
+    shown = card(record, "exposed")
+    assert "who was served the offer on the site is not known" in shown
+    assert "all of its effect is theirs" not in shown
+    assert "cannot have been changed" not in shown
+    for trait in record["design"]["traits"]:
+        trait["flag"] = None
+    assert "all of its effect is theirs" in card(record, "exposed")
+
+
+def test_the_effect_on_those_reached_stands_beside_the_same_estimate_of_all_assigned(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        lift["adjusted"] = json.loads(json.dumps(lift["raw"]))
+        lift["adjusted"]["absolute"] |= {"value": 0.7531, "low": 0.7, "high": 0.8}
+        lift["decision"] = "adjusted"
+    shown = text_of(card(record, "exposed"))
+    assert "75.3" not in shown
+    assert "Per customer assigned, as measured" in shown
+
+
 def test_groups_that_are_too_small_are_said_to_be_hidden(stories):
     record = stories["win"]
     assert "These stand out" in card(record, "breakdowns") or "these stand out" in card(record, "breakdowns")
     record["lifts"] = [each for each in record["lifts"] if not each["breakdown"]]
     shown = card(record, "breakdowns")
     assert "No group is large enough to be shown." in shown
-    assert "ltv_tier is not shown: fewer than two of its groups have ten customers in every arm." in shown
+    assert "LTV tier is not shown: fewer than two of its groups have ten customers in every arm." in shown
 
 
 def test_arms_are_shown_against_the_plan_at_every_look(stories):
@@ -255,11 +383,11 @@ def test_traits_that_came_late_are_counted(stories):
     due = {"trait": "free_shipping_eligible", "customers": 900, "p50_seconds": 42.0, "p95_seconds": 400.0}
     record["propagation"] = [due | {"late": 7, "waiting": 3, "max_age_seconds": 300.0}]
     shown = text_of(card(record, "propagation"))
-    assert "7 of 903 customers had a trait later than it may be." in shown
+    assert "A trait was later than it may be at 7 of 903 memberships." in shown
     assert "42 s" in shown
     assert "5 min" in shown
     record["propagation"] = [due | {"late": 0, "max_age_seconds": 300.0}]
-    assert "No trait was later than it may be, for 900 customers." in card(record, "propagation")
+    assert "No trait was later than it may be, at 900 memberships." in card(record, "propagation")
 
 
 def test_what_changed_since_the_page_before_is_said(stories):
@@ -308,6 +436,90 @@ def test_restatements_say_what_was_said_then_and_now(stories):
     shown = text_of(card(record, "restatements"))
     assert "+31.2% +28.7%" in shown
     assert "1 earlier number would be said otherwise" in shown
+
+
+INTERVALS = {
+    "raw": "the 95% interval and the p-value are Welch’s",
+    "adjusted": "the 95% interval and the p-value are of the normal distribution",
+    "capped": "come from Welch’s statistic after Hall’s transformation",
+    "capped_adjusted": "come from Welch’s statistic after Hall’s transformation",
+    "skew_corrected": "come from Welch’s statistic after Hall’s transformation",
+}
+
+
+@pytest.mark.parametrize("block", INTERVALS)
+def test_the_method_names_the_intervals_that_decide_and_no_others(record, block):
+    for lift in record["lifts"]:
+        lift |= {"trusted": True, "decision": block, block: lift["raw"] | {"cap": 9.0, "capped_customers": 3}}
+    shown = text_of(card(record, "method"))
+    assert [each for each in dict.fromkeys(INTERVALS.values()) if each in shown] == [INTERVALS[block]]
+    assert "(purchase rate, revenue, " in shown
+    for lift in record["lifts"]:
+        lift["trusted"] = False
+    assert not [each for each in INTERVALS.values() if each in text_of(card(record, "method"))]
+
+
+BOUNDARIES = {
+    None: "hold for one look at a date fixed beforehand",
+    "planned": "hardly wider than a single look’s at the end",
+    "always_on": "without a planned end: an asymptotic confidence sequence",
+}
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_the_method_names_the_boundary_of_the_looks_and_no_other(stories, boundary):
+    record = stories["win"]
+    record["looks"]["boundary"] = boundary
+    shown = text_of(card(record, "method"))
+    assert [each for each in BOUNDARIES.values() if each in shown] == [BOUNDARIES[boundary]]
+    record["curve"] = []
+    if boundary == "planned":
+        assert "wider than a single look’s at the end too" in text_of(card(record, "method"))
+
+
+def test_an_adjustment_that_widened_the_interval_is_not_said_to_sharpen_it(record):
+    for lift in record["lifts"]:
+        lift |= {
+            "decision": "adjusted",
+            "adjusted": lift["raw"] | {"variance_reduction": -0.1, "covariates": ["ltv"]},
+        }
+    shown = text_of(card(record, "method"))
+    assert "It widened the interval of purchase rate, treatment; revenue, treatment" in shown
+    assert "sharpens" not in shown
+
+
+def test_sentences_made_elsewhere_stand_with_words_for_keys_and_percent_without_a_space(record):
+    record["checks"][0] |= {
+        "status": "fail",
+        "detail": "treatment_b lost 5 % of purchase_rate, treatment_b_x none",
+    }
+    record["arms"][0]["arm"] = "treatment_b"
+    for name in ("checks", "headline"):
+        assert "reatment b lost 5% of purchase rate, treatment_b_x none." in card(record, name)
+
+
+def test_acronyms_stay_in_capitals_and_p_values_have_two_digits():
+    assert words.capital(words.metric_name("aov")) == "AOV"
+    assert words.metric_name("ltv_tier") == "LTV tier"
+    assert [p_value(each) for each in (0.03, 0.015, 0.0024, 0.21, 0.00001)] == [
+        "0.030", "0.015", "0.0024", "0.21", "< 0.0001",
+    ]  # fmt: skip
+
+
+def test_a_picture_without_a_bar_is_not_explained(record):
+    assert "The bar is the 95% interval" in card(record, "headline")
+    for lift in record["lifts"]:
+        lift["trusted"] = False
+    assert "The bar is" not in card(record, "headline")
+    assert "Nothing can be said yet: no comparison is to be trusted." in card(record, "intervals")
+
+
+def test_arms_that_are_alike_by_a_small_p_value_say_how_rare_that_is(record):
+    balance = {"name": "balance", "status": "pass", "detail": "the arms were alike before (p = 0.024)"}
+    record["checks"] = [balance | {"p_value": 0.024}]
+    assert "Of fair draws 1 in 20" in card(record, "checks")
+    record["checks"] = [balance | {"p_value": 0.24}]
+    assert "Of fair draws" not in card(record, "checks")
 
 
 def test_decisions_stand_with_their_day_and_without_an_address(stories):

@@ -92,6 +92,29 @@ def test_the_index_links_the_page_the_json_and_the_csv_of_a_week(stories, tmp_pa
     assert all((tmp_path / each).is_file() for each in links)
 
 
+def test_the_index_shows_each_arms_trend_and_no_number_that_is_not_to_be_trusted(stories, tmp_path):
+    record = stories["win"]
+    for name in ("arms", "lifts", "history"):
+        record[name] += [each | {"arm": "ten_percent"} for each in record[name] if each["arm"] != "holdout"]
+    shown = site(tmp_path / "trusted", [record]).read_text()
+    for arm in ("free shipping", "ten percent"):
+        assert f'aria-label="purchase rate, {arm}: +' in shown
+    for lift in record["lifts"]:
+        lift["trusted"] = False
+    shown = site(tmp_path / "not", [record]).read_text()
+    for arm in ("free shipping", "ten percent"):
+        assert f">purchase rate, {arm}: not to be trusted<" in shown
+    assert (
+        "<svg class" not in shown.split('class="spark-lines"')[1].split("</article>")[0].split("<details")[0]
+    )
+
+
+def test_a_week_without_a_page_begins_with_its_day_too(record, tmp_path):
+    put(tmp_path, record, "on-files", "2026-01-15")
+    week = write_index(tmp_path).read_text().split('<ul class="weeks">')[1]
+    assert week.index("15 Jan 2026") < week.index("JSON")
+
+
 def test_the_universal_holdouts_own_experiment_stands_on_top_and_nothing_is_summed(stories, tmp_path):
     total = changed(stories["win"], experiment="always-on-2026h2")
     total["design"] |= {"name": "Everything against the universal holdout"}

@@ -20,10 +20,21 @@ def test_a_win_says_the_lift_its_interval_the_money_the_time_and_to_keep_it(stor
     said = told(stories["win"])
     assert re.fullmatch(
         r"Free shipping raised purchase rate by \d+% \(95% interval \+\d+% to \+\d+%\) and brought \$[\d,]+ of "
-        r"profit \(\$[\d,]+ to \$[\d,]+\) in 8 weeks\.",
+        r"profit \(\$[\d,]+ to \$[\d,]+\) within 14 days of assignment\.",
         said.sentence,
     )
     assert said.advice == "Keep free shipping."
+
+
+def test_the_headlines_span_does_not_grow_once_windows_are_closed(stories):
+    record = stories["win"]
+    later = changed(record, as_of="2027-06-30")
+    assert told(later).sentence == told(record).sentence
+    later["design"]["metrics"][1]["window"] = "30d"
+    assert told(later).sentence.endswith(" in 8 weeks.")
+    for metric in later["design"]["metrics"]:
+        metric["window"] = None
+    assert told(later).sentence.endswith(" in 39 weeks.")
 
 
 def test_the_headlines_numbers_are_the_records(stories):
@@ -53,7 +64,7 @@ def test_money_that_is_not_trusted_is_not_said(stories):
     record["worth"][0] |= {"trusted": False, "notes": ["revenue is so uneven"]}
     assert "$" not in told(record).sentence
     shown = page(record)
-    assert "Money cannot be told yet" in shown
+    assert "Money cannot be told." in shown
     assert "$6,7" not in shown
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.example import FILES, OnFiles
 from toolkit.lake.tables import Lake
+from toolkit.readout import Readout
 from toolkit.settings import Settings
 from toolkit.steps.readout import keep, record
 from toolkit.steps.workspace import Spec, Workspace
@@ -18,7 +19,11 @@ WEEKLY = FILES + "analysis: {looks: weekly}\n"
 
 @pytest.fixture
 def case(tmp_path):
-    return OnFiles(tmp_path, WEEKLY)
+    """Return an experiment with enough orders to be trusted from its second week on."""
+    made = OnFiles(tmp_path, WEEKLY)
+    for customer in range(32, 77, 3):
+        late(made, f"c{customer}", "2026-01-08", 25.0)
+    return made
 
 
 def read(case, as_of):
@@ -63,3 +68,64 @@ def test_an_order_of_the_new_week_restates_nothing(case):
     read(case, date(2026, 1, 14))
     late(case, "c2", "2026-01-18", 500.0)
     assert read(case, date(2026, 1, 21))["restatements"] == []
+
+
+def test_a_number_that_was_withheld_is_not_said_to_have_been_said(case):
+    before = read(case, date(2026, 1, 7))
+    assert not any(lift["trusted"] for lift in before["lifts"])
+    late(case, "c2", "2026-01-05", 50.0)
+    found = read(case, date(2026, 1, 21))
+    assert all(lift["trusted"] for lift in found["lifts"])
+    assert found["restatements"] == []
+
+
+def test_a_number_that_is_not_to_be_trusted_any_more_is_not_shown(case):
+    read(case, date(2026, 1, 14))
+    late(case, "c2", "2026-01-09", 500.0)
+    found = read(case, date(2026, 1, 21))
+    (revenue,) = [each for each in found["restatements"] if each["metric"] == "revenue"]
+    assert not revenue["trusted"]
+    shown = str(Readout(found).restatements().html).split("Revenue")[1].split("</tr>")[0]
+    assert f"{abs(revenue['from']):.1%}" in shown
+    assert f"{abs(revenue['to']):.1%}" not in shown
+    assert "not to be trusted" in shown
+
+
+def test_a_number_of_a_page_that_could_not_be_read_is_not_said_to_have_been_said(case):
+    home = str(case.folder / "lake")
+    workspace = Workspace(Settings(lift_home=home), Lake(home))
+    spec = Spec.read(case.write())
+    before = record(workspace, spec, as_of=date(2026, 1, 14))
+    before["checks"][0]["status"] = "fail"
+    keep(workspace, before)
+    late(case, "c2", "2026-01-09", 500.0)
+    assert read(case, date(2026, 1, 21))["restatements"] == []
+
+
+def test_where_adjusted_numbers_decided_a_restatement_says_so(case):
+    case.spec = case.spec.replace("value: amount}", "value: amount, covariates: [age]}")
+    before = read(case, date(2026, 1, 14))
+    late(case, "c2", "2026-01-09", 500.0)
+    found = read(case, date(2026, 1, 21))
+    blocks = {each["metric"]: each["block"] for each in found["restatements"]}
+    assert blocks["revenue"] == next(
+        each["decision"] for each in before["lifts"] if each["metric"] == "revenue"
+    )
+    assert blocks["revenue"] == "adjusted"
+    shown = str(Readout(found).restatements().html)
+    assert "that page decided by adjusted" in shown
+    assert "as measured" in shown
+
+
+def test_where_the_control_is_no_base_a_restatement_is_in_the_metrics_unit(case):
+    case.spec = case.spec.replace("value: amount", "value: margin")
+    case.events["margin"] = -case.events["amount"]
+    read(case, date(2026, 1, 14))
+    late(case, "c2", "2026-01-09", 10.0)
+    case.events.loc[case.events.index[-1], "margin"] = -40.0
+    found = read(case, date(2026, 1, 21))
+    (margin,) = [each for each in found["restatements"] if each["metric"] == "revenue"]
+    assert margin["in"] == "absolute"
+    assert margin["to"] - margin["from"] == pytest.approx(-40 / 40)
+    said = Readout(found).restatements().html
+    assert "%" not in said.split("Revenue")[1].split("</tr>")[0]

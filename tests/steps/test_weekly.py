@@ -110,6 +110,13 @@ def test_a_rebuild_refuses_what_it_cannot_find_again(case, published):
         step.rebuilt(workspace_of(case), Spec.read(case.write()), as_of=FIRST)
 
 
+def test_a_readout_of_before_a_field_was_added_is_rebuilt_all_the_same(case, published):
+    said = run(case, FIRST).record
+    older = {name: value for name, value in said.items() if name != "reach"}
+    step.keep(workspace_of(case), older)
+    assert step.rebuilt(workspace_of(case), Spec.read(case.write()), as_of=FIRST) == older
+
+
 def test_a_check_that_turns_red_is_told_once_and_so_is_its_return_to_green(case, published):
     good = case.events
     first = run(case, FIRST)
@@ -172,6 +179,20 @@ def test_a_hostile_name_is_nothing_but_text_in_the_digest(case, published, name)
     assert set(links) == {"x/index.html", "index.html"}
     assert not re.search(r"(?<!\\)[<@`]", said)
     assert len([line for line in said.splitlines() if line.startswith("#")]) == 2
+
+
+def test_a_digest_reads_as_written_where_markdown_finds_nothing_in_it(case, published):
+    record = run(case, FIRST).record
+    text = "Provisional: enrolment ends (soon). It moved purchase_rate by +1.2 to +3.4 points! Up 5%, net_of_a {x}"
+    record["verdict"] = {"status": "provisional", "text": text}
+    said = digest_of([Entry("x.yml", record, None, "x/index.html", None)], as_of="2026-01-14")
+    assert f": {text.replace('purchase_rate', 'purchase rate')}\n" in said
+    record["verdict"]["text"] = (
+        "_so_ 2*3 ~ www.evil.example https://evil.example :smile: #general &lt; ||no||"
+    )
+    said = digest_of([Entry("x.yml", record, None, "x/index.html", None)], as_of="2026-01-14")
+    told = r"\_so\_ 2\*3 \~ www\.evil.example https\://evil.example \:smile: \#general \&lt; \||no\||"
+    assert f": provisional. {told}\n" in said
 
 
 def test_a_digest_that_cannot_be_written_leaves_nothing_behind(case, published, tmp_path):

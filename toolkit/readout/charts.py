@@ -28,7 +28,7 @@ class Row:
         said: the value in words; `interval`: the interval in words.
         shape: `primary` (diamond), `secondary` (circle) or `guardrail` (square).
         direction: 1 good, −1 bad, 0 not settled.
-        doubt: why it is not to be trusted; then only the point is drawn, in grey.
+        doubt: why it is not to be trusted; then nothing is drawn.
         provisional: the data are not complete; the line is dashed.
     """
 
@@ -104,7 +104,7 @@ def _panel(
 
 def _extent(rows: Sequence[Row], margin: tuple[float, str] | None) -> list[float]:
     """Return what the scale must hold. A single very wide interval does not squash the others: it is cut."""
-    points = [row.value for row in rows if row.value is not None]
+    points = [row.value for row in rows if row.value is not None and not row.doubt]
     ends = [end for row in rows if not row.doubt for end in (row.low, row.high) if end is not None]
     kept = [*points, *([margin[0] * 1.35] if margin else [])]
     reach = SQUASHED * max((abs(each) for each in kept), default=0.0)
@@ -169,11 +169,10 @@ def _margin(
 
 def _row(row: Row, scale: Scale, middle: float, top: float, *, wide: bool) -> Markup:
     pieces = [_labels(row, middle, top, wide=wide)]
-    if row.value is None:
+    if row.value is None or row.doubt:
         return mark_of(row.sentence, *pieces, class_="row")
-    kind = "doubt" if row.doubt else {1: "good", -1: "bad", 0: "open"}[row.direction]
-    if not row.doubt:
-        pieces.append(_line(row, scale, middle))
+    kind = {1: "good", -1: "bad", 0: "open"}[row.direction]
+    pieces.append(_line(row, scale, middle))
     pieces.append(_mark(row.shape, scale(min(max(row.value, scale.low), scale.high)), middle))
     return mark_of(row.sentence, *pieces, class_=f"row {kind}{' provisional' if row.provisional else ''}")
 
@@ -209,7 +208,7 @@ def _mark(shape: str, x: float, y: float) -> Markup:
 
 def _labels(row: Row, middle: float, top: float, *, wide: bool) -> Markup:
     said, more = (words.NOT_TRUSTED, "see below") if row.doubt else (row.said, row.interval)
-    if row.value is None:
+    if not said:
         said, more = "no number", "see below"
     if wide:
         name = fitted(row.label, LABELS - 18, 14, 1 if row.detail else 2)

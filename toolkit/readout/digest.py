@@ -12,8 +12,13 @@ from toolkit.readout import words
 
 __all__ = ["Entry", "changes_of", "digest_of"]
 
-MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~&@:])")
-"""What Markdown, or a chat program, could take for a command, a link or a mention."""
+MARKDOWN = re.compile(
+    r"[\\`*\[\]<>~]"  # code, emphasis, links, HTML, strikes
+    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis; not within a name
+    r"|&(?=[#\w]+;)|[#@](?=\w)|\|(?=\|)"  # entities, mentions and channels, spoilers
+    r"|:(?=//|\w+:)|(?<=www)\."  # addresses, emoji
+)
+"""What Markdown, or a chat program, would take for a command, a link or a mention within a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +78,16 @@ def digest_of(entries: Sequence[Entry], *, as_of: str, base: str = "") -> str:
     shown = [each for each in entries if each.record]
     if shown:
         lines += ["## Where they stand", ""]
-        lines += [
-            f"- {_named(each, base)}: {_status(each.record['verdict']['status'])}. {_plain(each.record['verdict']['text'])}"
-            for each in shown
-            if each.record
-        ]
+        lines += [f"- {_named(each, base)}: {_plain(_said(each.record))}" for each in shown if each.record]
         lines.append("")
     lines.append(f"All weeks: {_link('all experiments', 'index.html', base)}")
     return "\n".join(lines) + "\n"
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    """Return the verdict's status and its sentence, which may begin with it."""
+    status, said = _status(record["verdict"]["status"]), words.prose(record["verdict"]["text"], record)
+    return said if said.lower().startswith(f"{status}:") else f"{status}. {said}"
 
 
 def _red(record: Mapping[str, Any]) -> set[str]:
@@ -102,4 +109,4 @@ def _link(name: str, path: str, base: str) -> str:
 
 def _plain(text: str | None) -> str:
     """Return a text in which Markdown finds nothing of its own."""
-    return MARKDOWN.sub(r"\\\1", " ".join((text or "").split()))
+    return MARKDOWN.sub(r"\\\g<0>", " ".join((text or "").split()))

@@ -19,6 +19,7 @@ __all__ = [
     "percent",
     "span",
     "total",
+    "window",
 ]
 
 DASH = "—"
@@ -124,6 +125,14 @@ def span(start: str, end: str) -> str:
     return f"{round(days / 7)} weeks"
 
 
+def window(written: str) -> str:
+    """Return a window as people say it: `14 days` for `14d`; anything else as it stands."""
+    number, unit = written[:-1], {"d": "day", "h": "hour", "m": "minute", "s": "second"}.get(written[-1:])
+    if unit is None or not number.isdigit():
+        return written
+    return f"{number} {unit}{'' if number == '1' else 's'}"
+
+
 def total(money: Mapping[str, float | None] | None, unit: Unit) -> tuple[str, str]:
     """Return an amount and its interval, in words, to two significant digits of the interval's half-width."""
     if not money or money["value"] is None:
@@ -153,7 +162,7 @@ def p_value(value: float | None) -> str:
         return DASH
     if value < 0.0001:
         return "< 0.0001"
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+    return f"{value:.{max(2, 1 - math.floor(math.log10(value)))}f}"
 
 
 def day(iso: str | None) -> str:

@@ -18,6 +18,7 @@ from toolkit.readout.parts import templates
 from toolkit.readout.readout import Readout
 from toolkit.readout.render import DOWNLOADS, KEY
 from toolkit.readout.trend import sparkline
+from toolkit.readout.view import LiftView
 
 __all__ = ["write_index"]
 
@@ -86,7 +87,6 @@ def _body(rows: list[dict[str, Any]], failures: Mapping[str, str]) -> Markup:
 def _row(home: Path, looks: Mapping[str, Readout]) -> dict[str, Any]:
     newest = max(looks)
     readout = looks[newest]
-    values, said = _trend(readout)
     customers = sum(each["customers"] for each in readout.record["arms"])
     weeks = [
         {"on": on, "status": looks[on].status, "links": _links(home, on)}
@@ -106,8 +106,7 @@ def _row(home: Path, looks: Mapping[str, Readout]) -> dict[str, Any]:
         "verdict": f"{told.sentence} {told.advice}",
         "customers": count(customers),
         "count": customers,
-        "spark": sparkline(values, said) if len(values) > 1 else Markup(""),
-        "said": said,
+        "trends": _trends(readout),
         "href": weeks[0]["links"][0][1],
         "weeks": weeks,
         "universal": readout.design.get("universal"),
@@ -121,20 +120,22 @@ def _links(home: Path, on: str) -> list[tuple[str, str]]:
     return [(label, f"{home.name}/{on}/{name}") for label, name in files if (home / on / name).exists()]
 
 
-def _trend(readout: Readout) -> tuple[list[float], str]:
-    """Return the primary metric's value at each look, and what that is in words."""
+def _trends(readout: Readout) -> list[tuple[Markup, str]]:
+    """Return the first primary metric's value at each look, drawn, and what it is now in words, for each arm."""
     if readout.failed:
-        return [], words.SPARK_HIDDEN
-    primary = next((each for each in readout.views if each.role == "primary"), None)
-    if primary is None:
-        return [], ""
+        return [(Markup(""), words.SPARK_HIDDEN)]
+    primary = [each for each in readout.views if each.role == "primary"]
+    return [_trend(readout, each) for each in primary if each.metric == primary[0].metric]
+
+
+def _trend(readout: Readout, view: LiftView) -> tuple[Markup, str]:
+    if not view.trusted:
+        return Markup(""), f"{view.title}, {view.arm}: {words.NOT_TRUSTED}"
     looks = [
         each["value"]
         for each in readout.record.get("history", [])
-        if each["metric"] == primary.metric and each["arm"] == primary.lift["arm"] and each["trusted"]
+        if each["metric"] == view.metric and each["arm"] == view.lift["arm"] and each["trusted"]
     ]
-    value, interval = primary.absolute()
-    told = f"{primary.title}, {primary.arm}: {value}" + (
-        f" ({interval})" if interval else f" ({words.NOT_TRUSTED})"
-    )
-    return looks, told
+    value, interval = view.absolute()
+    said = f"{view.title}, {view.arm}: {value} ({interval})"
+    return sparkline(looks, said) if len(looks) > 1 else Markup(""), said

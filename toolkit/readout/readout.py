@@ -106,6 +106,12 @@ class Readout:
         return self.status == "provisional" or bool(maturity.get("provisional"))
 
     @property
+    def finished(self) -> bool:
+        """Return whether enrolment has ended and the primary metrics' last window has closed."""
+        complete = self.design.get("complete_on")
+        return complete is not None and str(self.record["as_of"]) >= str(complete)
+
+    @property
     def level(self) -> str:
         """Return the intervals' level in words, such as 95%."""
         return f"{round(100 * (1 - self.design['alpha']), 4):g}%"
@@ -124,9 +130,16 @@ class Readout:
     def _all_views(self) -> list[LiftView]:
         metrics = {each["name"]: each for each in self.design["metrics"]}
         return [
-            LiftView(each, unit_of(metrics.get(each["metric"], each), self.design["value"]))
+            LiftView(
+                {**each, "notes": [self.prose(note) for note in each.get("notes", ())]},
+                unit_of(metrics.get(each["metric"], each), self.design["value"]),
+            )
             for each in self.record["lifts"]
         ]
+
+    def prose(self, said: str) -> str:
+        """Return a sentence of the record as pages say it."""
+        return words.prose(said, self.record)
 
     def named(self, view: LiftView) -> str:
         """Return what a sentence calls a comparison: the metric, and the arm where there are several."""

@@ -58,6 +58,7 @@ def record_of(
         "sizes": _sizes(experiment, measurement.schedule),
         "worth": [_worth(experiment, arm, each) for arm, each in measurement.worth.items()],
         "maturity": _maturity(measurement.maturity),
+        "reach": list(measurement.reach),
         "notes": list(measurement.notes),
         "design": design_of(experiment),
         "provenance": {

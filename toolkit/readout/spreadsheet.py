@@ -12,7 +12,7 @@ __all__ = ["as_csv", "plain"]
 HEADER = (
     "experiment", "as_of", "metric", "role", "arm", "control", "breakdown", "level", "customers_arm",
     "customers_control", "mean_arm", "mean_control", "estimate", "difference", "low", "high", "relative",
-    "relative_low", "relative_high", "p_value", "trusted",
+    "relative_low", "relative_high", "p_value", "trusted", "corrects", "difference_as_measured",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "＝", "＋", "－", "＠")
 """What a spreadsheet may take for the start of a formula; the last ones are full-width forms."""
@@ -20,6 +20,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "＝", "＋", "－", 
 
 def as_csv(record: Mapping[str, Any]) -> str:
     """Return the record's comparisons, a row each, at the level of their family where they have one.
+
+    The means are as measured. `difference` is of the `estimate` that counts (`corrects`: what a correction for
+    skewness is of) and may be adjusted or capped; `difference_as_measured` is one mean less the other.
 
     Where a check failed, or a comparison is not to be trusted, its numbers are left out. Of a simulated
     world every row says so.
@@ -57,6 +60,8 @@ def _row(record: Mapping[str, Any], lift: Mapping[str, Any], *, believed: bool) 
         *(relative.get(name) for name in ("value", "low", "high")),
         shown["p_value"] if shown else None,
         "yes" if shown else "no",
+        lift.get("corrects"),
+        lift["raw"]["absolute"]["value"] if shown else None,
     ]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from toolkit.readout import words
-from toolkit.readout.figures import Unit, day, span, total
+from toolkit.readout.figures import Unit, day, span, total, window
 from toolkit.readout.view import LiftView
 
 __all__ = ["Story", "advice", "claim", "money_of", "paid", "told"]
@@ -50,7 +50,7 @@ def told(
     if status != "provisional" and (record.get("maturity") or {}).get("provisional"):
         why = f"{why} Orders or refunds are still to come: confirm it on the next page."
     if not primary and not harmed:
-        return Story(record["verdict"]["text"], do, why)
+        return Story(words.prose(record["verdict"]["text"], record), do, why)
     metrics = {each.metric for each in primary}
     money = {arm: money_of(each) for arm, each in worth.items()}
     claims = [f"{words.capital(each.arm)} did harm: it {claim(each, level)}" for each in harmed]
@@ -64,9 +64,27 @@ def told(
         claims.append(
             f"{words.plural(more, 'more comparison')} of {words.plural(len(metrics), 'metric')} below"
         )
-    over = f" in {span(record['design']['start'], record['as_of'])}"
+    over = _over(record, {each.metric for each in (*harmed, *primary)}, money=any(money.values()))
     early = "Provisional: " if status == "provisional" else ""
-    return Story(f"{early}{'; '.join(claims)}{over}.", do, why)
+    return Story(f"{early}{'; '.join(claims)} {over}.", do, why)
+
+
+def _over(record: Mapping[str, Any], said: Collection[str], *, money: bool) -> str:
+    """Return over which span the metrics that are `said` count: their window, or from the start until `as_of`.
+
+    With `money`, which is counted in the window of a metric of amounts, those have to agree. Where windows differ, the
+    span ends when the primary metrics' have closed for the last customer.
+    """
+    design = record["design"]
+    metrics = [
+        each for each in design["metrics"] if each["name"] in said or (money and each["kind"] != "conversion")
+    ]
+    windows = {each["window"] for each in metrics}
+    complete = design.get("complete_on")
+    closed = complete is not None and None not in windows
+    if len(windows) == 1 and None not in windows:
+        return f"within {window(*windows)} of assignment"
+    return f"in {span(design['start'], min(record['as_of'], complete) if closed else record['as_of'])}"
 
 
 def claim(view: LiftView, level: str) -> str:

@@ -25,9 +25,9 @@ class Look:
     """What one look said about one arm, and the same in words.
 
     Attributes:
-        low, high: the interval; None where it has no bound, or is not to be shown (`shaky`).
+        low, high: the interval; None where it has no bound.
         bound: how far from zero the value has to be at this look to decide; None where it does not decide.
-        shaky: too few customers to judge by; the mark is hollow and has no interval.
+        shaky: not to be trusted; then nothing is drawn, and `said` holds no number.
     """
 
     as_of: str
@@ -37,6 +37,11 @@ class Look:
     said: str
     bound: float | None = None
     shaky: bool = False
+
+    @property
+    def apart(self) -> bool:
+        """Return whether its interval lies on one side of zero."""
+        return (self.low is not None and self.low > 0) or (self.high is not None and self.high < 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def _weeks(arms: Mapping[str, Sequence[Look]], unit: Unit, width: float, *, bare
     right = width - 12
     wide = (right - LEFT) / max(1, len(dates))
     centre = {on: LEFT + wide * (place + 0.5) for place, on in enumerate(dates)}
-    every = [look for looks in arms.values() for look in looks]
+    every = [look for looks in arms.values() for look in looks if not look.shaky]
     plot = _Plot(Scale.around(_extent(every), BOTTOM, TOP), centre, wide, right)
     pieces = [_grid(plot.scale, unit, right)]
     keep = max(1, -(-len(dates) // (MOST_DATES if width == WIDE else 3)))
@@ -80,9 +85,10 @@ def _weeks(arms: Mapping[str, Sequence[Look]], unit: Unit, width: float, *, bare
             pieces.append(text(day(on)[:-5], centre[on], BOTTOM + 22, "tick", "middle"))
     if not bare:
         pieces.append(_bounds(every, plot))
-    for place, looks in enumerate(arms.values()):
+    for place, (arm, looks) in enumerate(arms.items()):
+        name = arm if len(arms) > 1 else ""
         shift = (place - (len(arms) - 1) / 2) * min(14.0, wide * 0.7 / len(arms))
-        pieces += _arm(looks, plot, place, shift, bare=bare)
+        pieces += _arm(name, [each for each in looks if not each.shaky], plot, place, shift, bare=bare)
     return Markup("").join(pieces)
 
 
@@ -131,24 +137,24 @@ def _bounds(looks: Sequence[Look], plot: _Plot) -> Markup:
     return Markup("").join(pieces)
 
 
-def _arm(looks: Sequence[Look], plot: _Plot, place: int, shift: float, *, bare: bool) -> list[Markup]:
+def _arm(
+    name: str, looks: Sequence[Look], plot: _Plot, place: int, shift: float, *, bare: bool
+) -> list[Markup]:
+    """Return an arm's looks joined by a line; `name` tells them from those of other arms."""
     scale = plot.scale
     kind = f"series s{place % len(SHAPES)}"
     path = " ".join(f"{plot.centre[look.as_of] + shift:.1f},{scale(look.value):.1f}" for look in looks)
     pieces = [element("polyline", points=path, class_=f"{kind} path")]
     for look in looks:
         x, y = plot.centre[look.as_of] + shift, scale(look.value)
-        drawn_as = [shape(SHAPES[place % len(SHAPES)], x, y)]
-        if not look.shaky:
-            high = max(TOP, scale(look.high)) if look.high is not None else TOP
-            low = min(BOTTOM, scale(look.low)) if look.low is not None else BOTTOM
-            span = "chance" if bare else "whisker"
-            drawn_as.insert(0, element("line", x1=x, x2=x, y1=high, y2=low, class_=span))
+        high = max(TOP, scale(look.high)) if look.high is not None else TOP
+        low = min(BOTTOM, scale(look.low)) if look.low is not None else BOTTOM
         pieces.append(
             mark_of(
-                f"{day(look.as_of)}: {look.said}",
-                *drawn_as,
-                class_=f"{kind}{' shaky' if look.shaky else ''}",
+                f"{f'{name}, ' if name else ''}{day(look.as_of)}: {look.said}",
+                element("line", x1=x, x2=x, y1=high, y2=low, class_="chance" if bare else "whisker"),
+                shape(SHAPES[place % len(SHAPES)], x, y),
+                class_=kind if bare or look.apart else f"{kind} open",
             )
         )
     return pieces

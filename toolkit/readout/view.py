@@ -88,6 +88,12 @@ class LiftView:
         return found
 
     @property
+    def made(self) -> str:
+        """Return how its difference was made where that is not one mean less the other: `adjusted`, say."""
+        made = str(self.lift.get("corrects") or self.lift.get("decision", "raw"))
+        return "" if not self.trusted or made == "raw" else words.ESTIMATES[made]
+
+    @property
     def counted(self) -> Mapping[str, Any] | None:
         """Return what stands in the end: the estimate that counts, at the level of its family where it has one."""
         block, corrected = self.block, self.lift.get("corrected")
@@ -177,8 +183,14 @@ class LiftView:
         return 1 if low is not None and low > 0 else -1 if high is not None and high < 0 else 0
 
     def ways(self) -> list[Line]:
-        """Return every estimate made, as a row each: the one that counts first, then the others beside it."""
+        """Return every estimate made, as a row each: the one that counts first, then the others beside it.
+
+        Where the one that counts is not to be trusted, none of them is shown.
+        """
         decision = str(self.lift.get("decision", "raw"))
+        who = (self.label, f"{self.arm}, {words.ROLES.get(self.role, self.role)}")
+        if self.block and not self.trusted:
+            return [Line.of(who, words.ESTIMATES[decision], words.NOT_TRUSTED, DASH, DASH, kind="doubt")]
         names = [decision, *(name for name in words.ESTIMATES if name != decision)]
         rows = []
         for name in names:
@@ -196,12 +208,12 @@ class LiftView:
             counts = name == decision
             rows.append(
                 Line.of(
-                    (self.label, f"{self.arm}, {words.ROLES.get(self.role, self.role)}"),
+                    who,
                     (words.ESTIMATES[name] + (", counts" if counts else ""), "; ".join(details)),
                     self.absolute(block),
                     self.relative(block),
                     self.p_value(block),
-                    kind="" if not self.trusted else "counts" if counts else "",
+                    kind="counts" if counts else "",
                 )
             )
         return rows

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 __all__: list[str] = []
 
@@ -87,28 +89,55 @@ HIDDEN = "A number beside a failed check would be believed all the same, so none
 NOT_TRUSTED = "not to be trusted"
 NO_NUMBER = "there is nothing to compute a number from"
 POINTS = "Shares differ in percentage points, written “points”."
+MEANS = (
+    "Arm and control are means as measured; a difference that is adjusted or capped says so, and is then not just one "
+    "mean less the other."
+)
+PLANNED = (
+    "Each way of estimating that the file planned, beside plain arithmetic; the one marked “counts” was chosen before the "
+    "data."
+)
+REPLACED = (
+    "Each way of estimating that the file planned, beside plain arithmetic. “Counts” marks the planned one, or what stands "
+    "in for it where the numbers are too uneven for it: that is chosen by their shape and the arms’ sizes, not by the "
+    "difference."
+)
+NO_RATIO = (
+    "Where the control’s mean is not above zero there is no relative lift; the difference is told instead."
+)
 EXPLORATORY = (
-    "Exploratory: nobody promised these cuts before the data were seen, and with several of them one stands "
-    "out by chance. They suggest the next experiment; they do not decide this one."
+    "Exploratory: the experiment file names these cuts, but claims nothing of any one of them, and with several of them "
+    "one stands out by chance. They suggest the next experiment; they do not decide this one."
 )
 NOTHING_COMPARED = "No metric has been compared yet."
 CHART_HINT = (
-    "Filled marks: the interval excludes zero. Hollow marks: it does not. Arrows: the interval goes on."
+    "Filled marks: the interval excludes zero. Hollow marks: it holds zero. Arrows: the interval goes on."
 )
 CURVE_HINT = (
     "Each mark is what the data known now say of all customers assigned until that look, as measured (the headline may "
-    "be adjusted, and then differs a little). Marks beyond the dotted stairs decide, however often one looks. Hollow "
-    "marks rest on too few customers."
+    "be adjusted, and then differs a little). Marks beyond the dotted stairs decide, however often one looks; hollow "
+    "marks do not: their interval holds zero. Looks that are not to be trusted are not drawn."
 )
 CHANCE_HINT = "Thin lines: where 19 of 20 fair draws of the planned share would lie."
-TOO_FEW = "too few customers to judge by"
-EXPOSED = (
-    "Who is assigned and not reached cannot have been changed, so the whole difference belongs to those reached. This "
-    "is not a comparison of openers with the holdout, which would compare two kinds of people."
+RESTATED = (
+    "For an earlier date numbers can be made anew as measured only. Where a page decided by others, what it showed as "
+    "measured beside them is compared."
 )
+EXPOSED = "Who is assigned and not reached cannot have been changed, so the whole difference belongs to those reached."
+REACHED_BY_MESSAGE = (
+    "A flag serves the offer too, and nothing tells to whom (name exposures in the experiment file, and pull). Whoever "
+    "saw the offer without the message may have been changed as well; where there are such customers, the effect per "
+    "customer reached is smaller than it says here."
+)
+UNUSUAL = "Of fair draws 1 in 20 differs by so much that p is below 0.05; this check warns below 0.01."
+MEMBERSHIPS = (
+    "A membership is one customer’s in one segment: who belongs into several, or moves on to the next (an escalation), "
+    "counts for each."
+)
+NO_OPENERS = "This is not a comparison of openers with the holdout, which would compare two kinds of people."
 PLAIN_METHOD = (
-    "Customers were divided by chance; some got nothing. Whoever got the offer is compared with whoever did not, and "
-    "an interval says how far chance alone may have moved the difference."
+    "Customers were divided by chance, and some held out. Everybody assigned to an arm is compared with everybody held "
+    "out, and an interval says how far chance alone may have moved the difference."
 )
 NO_SUM = "An experiment’s money is never added to another’s: their customers overlap."
 SPARK_HIDDEN = "hidden: a check failed"
@@ -120,6 +149,10 @@ ESTIMATES = {
     "skew_corrected": "corrected for skewness",
 }
 EMPTY_INDEX = "No readout has been published yet. Make one with lift readout experiments/<key>.yml."
+
+
+ACRONYMS = {"aov", "arpu", "clv", "ctr", "cvr", "gmv", "ltv", "nps", "sms", "vip"}
+SPACED = re.compile(r"(?<=\d) %")
 
 
 def check_title(name: str) -> str:
@@ -143,8 +176,17 @@ def arm_name(arm: str) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """Return a metric's key as words."""
-    return metric.replace("_", " ")
+    """Return a metric's key as words, acronyms in capitals."""
+    return " ".join(each.upper() if each in ACRONYMS else each for each in metric.split("_"))
+
+
+def prose(said: str, record: Mapping[str, Any]) -> str:
+    """Return a sentence that was made elsewhere as pages say it: keys as words, `95%` without a space."""
+    names = {each["name"]: metric_name(each["name"]) for each in record["design"]["metrics"]}
+    names |= {each["arm"]: arm_name(each["arm"]) for each in record["arms"]}
+    keys = "|".join(re.escape(each) for each in sorted(names, key=len, reverse=True))
+    told = re.sub(rf"\b(?:{keys})\b", lambda found: names[found[0]], said) if keys else said
+    return SPACED.sub("%", told)
 
 
 def capital(said: str) -> str:
@@ -192,9 +234,22 @@ def untrusted(notes: Sequence[str]) -> str:
     return f"{NOT_TRUSTED}: {notes[-1]}" if notes else NOT_TRUSTED
 
 
+def uncapped(*, finished: bool) -> str:
+    """Return what money rests on, and what would let it be told."""
+    mend = (
+        "A next experiment needs more customers held out for it, or arms more equal in size."
+        if finished
+        else "More customers, above all held out, make it more even."
+    )
+    return (
+        "Money is of all revenue, without a cap, even where the metric revenue is capped: a cap shows whether revenue "
+        f"moved, but what lies above it was earned too. {mend}"
+    )
+
+
 def not_broken_down(name: str) -> str:
     """Return that a breakdown is not shown, and why."""
-    return f"{name} is not shown: fewer than two of its groups have ten customers in every arm."
+    return f"{capital(metric_name(name))} is not shown: fewer than two of its groups have ten customers in every arm."
 
 
 def rebuild(key: str, as_of: str, environment: Mapping[str, str]) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from toolkit.readout.words import NOT_TRUSTED
 from toolkit.show.table import table_text
 
 __all__ = ["record_text"]
 
 
 def record_text(record: dict[str, Any]) -> str:
-    """Return a measurement for the terminal; lifts are hidden behind a failed check."""
+    """Return a measurement for the terminal: of lifts that are not to be trusted the reason, and no number.
+
+    With a failed check no lift is shown.
+    """
     design = record["design"]
     through = f", data through {record['data_through']}" if record["data_through"] else ""
     lines = [
@@ -52,7 +56,7 @@ def _family(record: dict[str, Any]) -> list[str]:
     said = []
     for lift in record["lifts"]:
         family = lift["corrected"]
-        if family is None or lift["breakdown"]:
+        if family is None or lift["breakdown"] or not lift["trusted"]:
             continue
         low, high = (_number(lift, family["absolute"][end]) for end in ("low", "high"))
         said.append(
@@ -72,10 +76,11 @@ def _worth(worth: dict[str, Any]) -> str:
         ends = ["unbounded" if money[end] is None else f"{money[end]:,.2f}" for end in ("low", "high")]
         return f"{money['value']:,.2f} ({ends[0]} to {ends[1]})"
 
-    doubt = "" if worth["trusted"] else f"; not to be trusted: {'; '.join(worth['notes'])}"
+    if not worth["trusted"]:
+        return f"{worth['arm']}: what it brought is {NOT_TRUSTED}: {'; '.join(worth['notes'])}"
     return (
         f"{worth['arm']}: incremental profit {worth['currency']} {span('total_profit')}, for each unit spent on the "
-        f"offer {span('returned')} came back{doubt}"
+        f"offer {span('returned')} came back"
     )
 
 
@@ -84,8 +89,11 @@ def _lifts(record: dict[str, Any]) -> str:
     for lift in record["lifts"]:
         block = lift[lift["decision"]]
         where = f" [{lift['breakdown']} = {lift['level']}]" if lift["breakdown"] else ""
-        if block is None:
-            rows.append([lift["metric"] + where, lift["arm"], "", "", "", "; ".join(lift["notes"])])
+        if block is None or not lift["trusted"]:
+            doubt = [NOT_TRUSTED] if block else []
+            rows.append(
+                [lift["metric"] + where, lift["arm"], "", "", "", "; ".join([*doubt, *lift["notes"]])]
+            )
             continue
         rows.append(
             [
@@ -94,9 +102,7 @@ def _lifts(record: dict[str, Any]) -> str:
                 _number(lift, block["absolute"]["value"]),
                 f"{_number(lift, block['absolute']['low'])} to {_number(lift, block['absolute']['high'])}",
                 _percent(block["relative"]),
-                "; ".join(
-                    [lift["decision"], *([] if lift["trusted"] else ["not to be trusted"]), *lift["notes"]]
-                ),
+                "; ".join([lift["decision"], *lift["notes"]]),
             ]
         )
     header = [

@@ -132,6 +132,7 @@ class Measurement:
         schedule: which look this is, and what all looks until now said.
         worth: arm → incremental orders, revenue, profit and the return on the offer.
         maturity: how complete the look is; None where nothing tells how late orders or refunds come.
+        reach: what is known of whom the treatment reached: whom a `message` did, who was served the `offer`.
     """
 
     experiment: str
@@ -148,6 +149,7 @@ class Measurement:
     schedule: Schedule = field(default_factory=Schedule.single)
     worth: dict[str, Worth] = field(default_factory=dict)
     maturity: Maturity | None = None
+    reach: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[Check, ...]:

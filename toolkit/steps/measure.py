@@ -70,6 +70,7 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
         schedule=schedule,
         worth=worth_by_arm(experiment, readings, schedule),
         maturity=found.maturity,
+        reach=found.reach,
     )
 
 
@@ -83,6 +84,7 @@ class Found:
     checks: list[Check]
     looks: Looks
     maturity: Maturity | None
+    reach: tuple[str, ...]
     tables: dict[str, int | None]
 
 
@@ -105,7 +107,9 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
         looks = take_looks(con, experiment, evidence, readings, as_of)
         maturity = maturity_at(con, lake, experiment, evidence, as_of_end=as_of_end)
     checks = _checks(experiment, evidence, readings, mixing, as_of_end, looks)
-    return Found(as_of, evidence, readings, checks, looks, maturity, tables)
+    known = (("message", mixing.messaged), ("offer", mixing.served))
+    reach = tuple(name for name, count in known if count is not None)
+    return Found(as_of, evidence, readings, checks, looks, maturity, reach, tables)
 
 
 def _checks(

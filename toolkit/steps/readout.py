@@ -97,7 +97,10 @@ def rebuilt(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> d
     }  # what was not there then is not read now
     then = Workspace(workspace.settings, Lake(workspace.lake.home, versions=tables))
     again = record_of(spec.experiment, measure(then, spec, as_of=day), spec_digest=spec.digest)
-    where = differs({name: before[name] for name in again if name not in {"provenance", "design"}}, again)
+    compared = {
+        name: before[name] for name in again if name in before and name not in {"provenance", "design"}
+    }
+    where = differs(compared, again)
     if where:
         raise DataError(
             f"{spec.path}: what can be read now does not give the readout of {day}: {where}; has a file that it "
@@ -192,43 +195,65 @@ def previous_look(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> di
 
 
 def restatements(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what the present data say of earlier looks otherwise than was recorded then: late orders, refunds.
+    """Return what the present data say of earlier looks otherwise than was shown then: late orders, refunds.
 
-    Compared are the curve's last point as it was recorded at each look, and today's curve at the same date; not
-    where a metric is capped, since today's cap is another.
+    For an earlier date only numbers as measured can be computed anew, so these are compared: the curve's last point
+    as it was recorded at each look, and today's curve at the same date. `block` is what decided then, so that a
+    page can say where that was another number. Left out is what was withheld then, and what is capped, since today's
+    cap is another; what is not to be `trusted` now is marked. In relative terms, or in the metric's unit (`in`) where
+    either control's mean is not above zero.
     """
-    capped = {lift["metric"] for lift in found["lifts"] if lift["capped"]}
-    now = {
-        (each["as_of"], each["metric"], each["arm"]): each
-        for each in found["curve"]
-        if each["metric"] not in capped
-    }
-    rows = _kept(workspace, spec)
-    then: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in rows:  # the last word on each date
-        for each in json.loads(row["readout"]).get("curve", []):
-            if each["as_of"] == row["as_of"].isoformat() < found["as_of"]:
-                then[each["as_of"], each["metric"], each["arm"]] = each
+    capped = {(lift["metric"], lift["arm"]) for lift in found["lifts"] if lift["capped"]}
+    now = {key: point for key, point in _curve(found).items() if key[1:] not in capped}
+    shown_now = _shown(found)
+    looks = {row["as_of"]: row["readout"] for row in _kept(workspace, spec)}  # the last word on each date
     out = []
-    for key, before in sorted(then.items()):
-        if key not in now:
+    for on, kept_then in sorted(looks.items()):
+        if on.isoformat() >= found["as_of"]:
             continue
-        changed = restated(date.fromisoformat(key[0]), _relative(before), _relative(now[key]))
-        if changed:
-            out.append(
-                {
-                    "as_of": key[0],
-                    "metric": key[1],
-                    "arm": key[2],
-                    "from": changed.from_,
-                    "to": changed.to,
-                    "text": changed.text,
-                }
-            )
+        record_then = json.loads(kept_then)
+        shown_then = _shown(record_then)
+        for key, before in sorted(_curve(record_then).items()):
+            if key[0] != on.isoformat() or key not in now or key[1:] not in shown_then:
+                continue
+            ends = _relative(before), _relative(now[key])
+            relative = None not in ends
+            if not relative:
+                ends = before["absolute"]["value"], now[key]["absolute"]["value"]
+            changed = restated(on, *ends, relative=relative)
+            if changed:
+                out.append(
+                    {
+                        "as_of": key[0],
+                        "metric": key[1],
+                        "arm": key[2],
+                        "block": shown_then[key[1:]],
+                        "trusted": key[1:] in shown_now,
+                        "in": "relative" if relative else "absolute",
+                        "from": changed.from_,
+                        "to": changed.to,
+                        "text": changed.text,
+                    }
+                )
     return out
 
 
+def _shown(found: dict[str, Any]) -> dict[tuple[str, str], str]:
+    """Return (metric, arm) → the block that decides, of uncapped comparisons whose numbers a page shows."""
+    if any(each["status"] == "fail" for each in found["checks"]):
+        return {}
+    return {
+        (lift["metric"], lift["arm"]): lift.get("corrects") or lift["decision"]
+        for lift in found["lifts"]
+        if lift["trusted"] and lift["breakdown"] is None and not lift["capped"]
+    }
+
+
+def _curve(found: dict[str, Any]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    return {(each["as_of"], each["metric"], each["arm"]): each for each in found.get("curve", ())}
+
+
 def _relative(point: dict[str, Any]) -> float | None:
-    """Return a point's lift as a fraction of the control's mean."""
+    """Return a point's lift as a fraction of the control's mean; None where that is no base."""
     held = point["means"]["control"]
-    return point["absolute"]["value"] / held if held else None
+    return point["absolute"]["value"] / held if held is not None and held > 0 else None

@@ -33,7 +33,8 @@ def row_of(readout: Readout, view: LiftView, *, absolute: bool) -> Row:
     """Return a comparison as a row of a chart, in the metric's unit or relative to the control."""
     at = (view.counted or {}).get("absolute" if absolute else "relative")
     ends = at or {"value": None, "low": None, "high": None}
-    said, interval = view.absolute() if absolute else view.relative()
+    in_unit = absolute or ends["value"] is None
+    said, interval = view.absolute() if in_unit else view.relative()
     many = len(readout.record["arms"]) > 2
     label, detail = view.label, view.arm if many else words.ROLES.get(view.role, view.role)
     return Row(
@@ -42,7 +43,7 @@ def row_of(readout: Readout, view: LiftView, *, absolute: bool) -> Row:
         ends["value"],
         ends["low"],
         ends["high"],
-        said,
+        "" if view.counted is None else said,
         interval,
         SHAPES.get(view.role, "secondary"),
         view.direction,
@@ -66,10 +67,14 @@ def against_zero(readout: Readout, identifier: str, views: Sequence[LiftView]) -
 
 
 def primary_pictures(readout: Readout) -> list[Markup]:
-    """Return a drawing per primary metric, each on its own scale, and before them per guardrail that was harmed."""
+    """Return a drawing per primary metric, each on its own scale, and before them per guardrail that was harmed.
+
+    There is none where no number may be shown.
+    """
     harmed = [each for each in readout.views if each.trusted and each.lift.get("answer") == "harm"]
     primary = [each for each in readout.views if each.role == "primary"]
     chosen = [*harmed, *(each for each in primary if each not in harmed)] or readout.views[:1]
+    chosen = [each for each in chosen if each.trusted]
     names = list(dict.fromkeys(each.metric for each in chosen))
     return [
         against_zero(readout, f"primary-{place}", [each for each in chosen if each.metric == metric])
@@ -93,6 +98,10 @@ def all_metrics(readout: Readout) -> Card | None:
     )
     family = any(each.lift.get("corrected") for each in views)
     notes = [words.CHART_HINT, words.POINTS]
+    if any(each.made for each in views):
+        notes.append(words.MEANS)
+    if any(each.trusted and each.relative()[0] == DASH for each in views):
+        notes.append(words.NO_RATIO)
     if family:
         notes.append("Secondary metrics are shown with the intervals of their family (Holm).")
     said = dict.fromkeys(
@@ -119,7 +128,10 @@ def lift_line(view: LiftView) -> Line:
         cells = ((view.label, view.arm), _side(view, "treatment"), _side(view, "control"))
         return Line.of(*cells, (words.NOT_TRUSTED, ""), DASH, DASH, kind="doubt")
     return Line.of(
-        (view.label, f"{view.arm}, {words.ROLES.get(view.role, view.role)}"),
+        (
+            view.label,
+            ", ".join(part for part in (view.arm, words.ROLES.get(view.role, view.role), view.made) if part),
+        ),
         _side(view, "treatment"),
         _side(view, "control"),
         view.absolute(),
@@ -137,11 +149,14 @@ def _moved(readout: Readout, views: Sequence[LiftView]) -> str:
     believed = [each for each in views if each.trusted]
     moved = [each for each in believed if each.sign]
     doubted = len(views) - len(believed)
+    yet = "" if readout.finished else " yet"
     tail = (
-        f" {words.plural(doubted, 'comparison is', 'comparisons are')} not to be trusted yet."
+        f" {words.plural(doubted, 'comparison is', 'comparisons are')} not to be trusted{yet}."
         if doubted
         else ""
     )
+    if not believed:
+        return f"Nothing can be said{yet}: no comparison is to be trusted."
     if not moved:
         return f"Nothing moved beyond what chance explains, in {words.plural(len(believed), 'comparison')}.{tail}"
     said = [f"{readout.named(each)} {'up' if each.sign > 0 else 'down'} {_size(each)}" for each in moved]
@@ -160,13 +175,12 @@ def estimates(readout: Readout) -> Card | None:
         return None
     columns = (LIFT_COLUMNS[0], Column("Estimate"), *LIFT_COLUMNS[3:])
     lines = tuple(line for each in views for line in each.ways())
-    ways = {each.lift["decision"] for each in views}
-    insight = (
-        "Each way of estimating that the file planned, beside plain arithmetic; the one marked “counts” was chosen "
-        "before the data."
-        if ways != {"raw"} or len(lines) > len(views)
-        else "Every number is as measured: no adjustment, no cap."
-    )
+    if len(lines) == len(views) and all(each.lift["decision"] == "raw" for each in views):
+        insight = "Every number is as measured: no adjustment, no cap."
+    elif any(_replaced(each) for each in views):
+        insight = words.REPLACED
+    else:
+        insight = words.PLANNED
     return Card(
         "lifts",
         "Does it depend on how one counts?",
@@ -174,6 +188,12 @@ def estimates(readout: Readout) -> Card | None:
         folded=Table("Every estimate of every metric", columns, lines) if lines else None,
         notes=(words.NOTHING_COMPARED,) if not lines else (),
     )
+
+
+def _replaced(view: LiftView) -> bool:
+    """Return whether another estimate counts than the one that the file planned."""
+    planned = ("capped_adjusted", "capped", "adjusted", "raw")
+    return str(view.lift["decision"]) != next((each for each in planned if view.lift[each]), "raw")
 
 
 def guardrails(readout: Readout) -> Card | None:
@@ -222,7 +242,8 @@ def _guarded(readout: Readout, views: Sequence[LiftView]) -> str:
     if answers["safe"]:
         said.append(f"No harm beyond the margin for {words.listed(answers['safe'])}.")
     if doubted:
-        said.append(f"Nothing can be said yet of {words.listed(doubted)}.")
+        yet = "" if readout.finished else " yet"
+        said.append(f"Nothing can be said{yet} of {words.listed(doubted)}.")
     return " ".join(said)
 
 

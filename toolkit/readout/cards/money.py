@@ -31,12 +31,15 @@ def worth(readout: Readout) -> Card | None:
         return None
     told = [each for each in found if paid(each)]
     notes = dict.fromkeys(
-        words.sentence(f"{words.arm_name(each['arm'])}: {note}") for each in found for note in each["notes"]
+        words.sentence(f"{words.arm_name(each['arm'])}: {readout.prose(_reason(note))}")
+        for each in found
+        for note in each["notes"]
     )
+    doubted = () if len(told) == len(found) else (words.uncapped(finished=readout.finished),)
     if not told:
-        return Card(
-            "worth", "What did it bring?", f"Money cannot be told yet. {words.NO_SUM}", notes=tuple(notes)
-        )
+        yet = "" if readout.finished else " yet"
+        insight = f"Money cannot be told{yet}. {words.NO_SUM}"
+        return Card("worth", "What did it bring?", insight, notes=(*notes, *doubted))
     unit = Unit("money", told[0]["currency"])
     many = len(found) > 1
     rows = [_row(each, name, said, unit, readout, many=many) for each in told for name, said in TOTALS]
@@ -69,9 +72,17 @@ def worth(readout: Readout) -> Card | None:
         words.sentence("; ".join(_insight(each, unit) for each in told)),
         (Figure("For all treated customers together", chart, table),),
         folded=each_customer,
-        notes=(f"Profit is the margin on incremental revenue, less what the offer cost. {words.NO_SUM}",),
+        notes=(
+            f"Profit is the margin on incremental revenue, less what the offer cost. {words.NO_SUM}",
+            *doubted,
+        ),
         remarks=tuple(notes),
     )
+
+
+def _reason(note: str) -> str:
+    """Return why revenue is not to be trusted, without the advice to cap it: money cannot be."""
+    return note.partition("; ")[0] if note.startswith("revenue is ") else note
 
 
 def _row(each: Mapping[str, Any], name: str, said: str, unit: Unit, readout: Readout, *, many: bool) -> Row:

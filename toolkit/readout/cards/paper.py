@@ -34,10 +34,11 @@ def decisions(readout: Readout) -> Card | None:
 
 def method(readout: Readout) -> Card:
     """Return how the numbers were made: in plain words first, then in full."""
-    design, level, views = readout.design, readout.level, readout.views
+    design, views = readout.design, readout.views
     said = [method_words.intention_to_treat(design["control"], design["identity"])]
     said.append(method_words.windows([(each["name"], each["window"]) for each in design["metrics"]]))
-    said += [method_words.welch(level), method_words.fieller(level)]
+    said.append(method_words.difference())
+    said += _intervals(readout)
     adjusted = [
         (each, each.block or {})
         for each in views
@@ -50,7 +51,12 @@ def method(readout: Readout) -> Card:
             for each, block in adjusted
             if (block.get("variance_reduction") or 0) > 0
         ]
-        said.append(method_words.adjusted(names, gains))
+        wider = [
+            f"{each.title}, {each.arm}"
+            for each, block in adjusted
+            if (block.get("variance_reduction") or 0) < 0
+        ]
+        said.append(method_words.adjusted(names, gains, wider))
     caps = {
         each.metric: (
             each.title,
@@ -73,10 +79,33 @@ def method(readout: Readout) -> Card:
     }
     if guards:
         said.append(method_words.margins(list(guards.values())))
-    said.append(method_words.looks(design["looks"]))
+    said.append(method_words.looks(_boundary(readout), correlated=bool(readout.record.get("curve"))))
     if any(each.lift.get("corrected") for each in views):
         said.append(method_words.family())
     return Card("method", "How were the numbers made?", words.PLAIN_METHOD, paragraphs=tuple(said))
+
+
+def _intervals(readout: Readout) -> list[str]:
+    """Return how the intervals that decide were made, a paragraph for each way; none where none is shown."""
+    ways: dict[str, dict[str, None]] = {"raw": {}, "adjusted": {}, "skew_corrected": {}}
+    for each in (*readout.views, *readout.cuts):
+        if each.trusted:
+            block = str(each.lift["decision"])
+            said = readout.named(each) + (" by group" if each.lift["breakdown"] else "")
+            ways[block if block in ways else "skew_corrected"][said] = None
+    words_of = {"raw": method_words.welch, "adjusted": method_words.lin, "skew_corrected": method_words.hall}
+    found = [words_of[way](readout.level, list(named)) for way, named in ways.items() if named]
+    relative = method_words.fieller(readout.level, skewed=bool(ways["skew_corrected"]))
+    return [*found, relative] if found else []
+
+
+def _boundary(readout: Readout) -> str | None:
+    """Return which boundary the looks have; None where there is one look."""
+    looks = readout.record.get("looks")
+    if looks is None:
+        return "planned" if readout.design["looks"] == "weekly" else None
+    found: str | None = looks["boundary"]
+    return found
 
 
 def definitions(readout: Readout) -> Card:
@@ -118,7 +147,7 @@ def provenance(readout: Readout) -> Card:
         "Where does this page come from?",
         "Made by a program from the data and the file named here; the same data and file give the same page.",
         terms=tuple(terms),
-        notes=tuple(words.sentence(each) for each in readout.record["notes"]),
+        notes=tuple(words.sentence(readout.prose(each)) for each in readout.record["notes"]),
         command=words.rebuild(
             readout.record["experiment"], readout.record["as_of"], made.get("environment", {})
         ),

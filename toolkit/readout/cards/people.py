@@ -44,7 +44,9 @@ def arms(readout: Readout) -> Card:
         *_over_time(readout),
     ]
     check = next((each for each in readout.record["checks"] if each["name"] == "sample_ratio"), None)
-    insight = words.sentence(check["detail"]) if check else f"{count(whole)} customers are assigned."
+    insight = (
+        words.sentence(readout.prose(check["detail"])) if check else f"{count(whole)} customers are assigned."
+    )
     notes = (words.CHANCE_HINT,) if len(figures) > 1 else ()
     return Card("arms", "Are the arms a fair comparison?", insight, tuple(figures), notes=notes)
 
@@ -114,26 +116,45 @@ def exposed(readout: Readout) -> Card | None:
         )
         lines.append(
             Line.of(
-                (view.label, view.arm), percent(found["exposed_share"]), view.absolute(view.block), effect
+                (view.label, view.arm),
+                percent(found["exposed_share"]),
+                view.absolute(view.lift["raw"]),
+                effect,
             )
         )
+    by_message = _flag_unseen(readout)
     columns = (
         Column("Metric and arm"),
-        Column("Reached", numeric=True),
-        Column("Per customer assigned", numeric=True),
-        Column("Per customer reached", numeric=True),
+        Column("Reached by message" if by_message else "Reached", numeric=True),
+        Column("Per customer assigned, as measured", numeric=True),
+        Column("Per customer reached, as measured", numeric=True),
     )
     reached = words.listed([f"{percent(share)} of {arm}" for arm, share in shares.items()])
     insight = (
-        f"The offer reached {reached}; all of its effect is theirs." if shares else "This cannot be told."
+        "This cannot be told."
+        if not shares
+        else f"A message reached {reached}; who was served the offer on the site is not known."
+        if by_message
+        else f"The offer reached {reached}; all of its effect is theirs."
     )
     return Card(
         "exposed",
         "What did it do for those it reached?",
         insight,
         table=Table("Effect on all assigned, and on those reached", columns, tuple(lines)) if lines else None,
-        notes=(*(words.sentence(each) for each in refused), words.EXPOSED),
+        notes=(
+            *(words.sentence(each) for each in refused),
+            words.REACHED_BY_MESSAGE if by_message else words.EXPOSED,
+            words.NO_OPENERS,
+        ),
     )
+
+
+def _flag_unseen(readout: Readout) -> bool:
+    """Return whether a flag serves the offer too, and nothing tells to whom."""
+    reach = readout.record.get("reach")
+    flagged = any(each["flag"] for each in readout.design["traits"])
+    return flagged and reach is not None and "offer" not in reach
 
 
 def breakdowns(readout: Readout) -> Card | None:

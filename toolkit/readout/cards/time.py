@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.readout import words
-from toolkit.readout.figures import DASH, count, day, percent
+from toolkit.readout.figures import Unit, count, day
 from toolkit.readout.parts import Card, Column, Figure, Line, Table
 from toolkit.readout.trend import Look, by_week
-from toolkit.readout.view import LiftView
+from toolkit.readout.view import RELATIVE, LiftView
 
 if TYPE_CHECKING:
     from toolkit.readout.readout import Readout
@@ -27,7 +27,7 @@ def weeks(readout: Readout) -> Card | None:
     for place, metric in enumerate(dict.fromkeys(each.metric for each in primary)):
         views = [each for each in primary if each.metric == metric]
         arms = {each.arm: looks for each in views if (looks := looks_at(readout.record, each))}
-        if not arms or max(len(each) for each in arms.values()) < 2:
+        if max((sum(not look.shaky for look in each) for each in arms.values()), default=0) < 2:
             continue
         first = views[0]
         inside = {"points": ", in points", "money": f", in {first.unit.currency}"}.get(first.unit.kind, "")
@@ -93,28 +93,26 @@ def _point(point: Mapping[str, Any], view: LiftView, *, shaky: bool) -> Look:
 def _look(
     as_of: str, at: Mapping[str, Any], view: LiftView, *, bound: float | None = None, shaky: bool = False
 ) -> Look:
+    if shaky:
+        return Look(as_of, at["value"], None, None, words.NOT_TRUSTED, None, shaky)
     decimals = min(4, view.unit.decimals(at["low"], at["high"], at["value"]))
-    said = view.unit.change(at["value"], decimals)
-    told = words.TOO_FEW if shaky else view.unit.interval(at["low"], at["high"], decimals)
-    low, high = (None, None) if shaky else (at["low"], at["high"])
-    return Look(as_of, at["value"], low, high, f"{said} ({told})", bound, shaky)
+    said = (
+        f"{view.unit.change(at['value'], decimals)} ({view.unit.interval(at['low'], at['high'], decimals)})"
+    )
+    return Look(as_of, at["value"], at["low"], at["high"], said, bound)
 
 
 def _settled(looks: Sequence[Look]) -> str:
     """Return since when the interval has lain on one side of zero without a break."""
     since = None
     for look in reversed(looks):
-        if look.shaky or not _apart(look):
+        if look.shaky or not look.apart:
             break
         since = look
     if since is None:
         return "has not crossed the boundary"
     side = "above" if since.value > 0 else "below"
     return f"has lain {side} zero since {day(since.as_of)}"
-
-
-def _apart(look: Look) -> bool:
-    return (look.low is not None and look.low > 0) or (look.high is not None and look.high < 0)
 
 
 def changes(readout: Readout) -> Card | None:
@@ -178,18 +176,20 @@ def restatements(readout: Readout) -> Card | None:
     found = [] if readout.failed else readout.record.get("restatements") or []
     if not found:
         return None
+    units = {each.metric: each.unit for each in readout.views}
     lines = tuple(
         Line.of(
             day(each["as_of"]),
             (words.capital(words.metric_name(each["metric"])), words.arm_name(each["arm"])),
-            _share(each["from"]),
-            _share(each["to"]),
+            _counted(each),
+            *_ends(each, units.get(each["metric"], Unit())),
         )
         for each in found
     )
     columns = (
         Column("Look"),
         Column("Metric and arm"),
+        Column("Estimate"),
         Column("Said then", numeric=True),
         Column("Said now", numeric=True),
     )
@@ -198,8 +198,23 @@ def restatements(readout: Readout) -> Card | None:
         "Were earlier pages right?",
         f"{words.plural(len(found), 'earlier number')} would be said otherwise today, because orders or refunds came late.",
         table=Table("Lifts restated", columns, lines),
+        notes=(words.RESTATED,) if any(_counted(each)[1] for each in found) else (),
     )
 
 
-def _share(value: float | None) -> str:
-    return DASH if value is None else ("+" if value > 0 else "") + percent(value)
+def _counted(each: Mapping[str, Any]) -> tuple[str, str]:
+    """Return that numbers as measured are compared, and what decided on that page where it was another."""
+    block = each.get("block", "raw")
+    return words.ESTIMATES["raw"], "" if block == "raw" else f"that page decided by {words.ESTIMATES[block]}"
+
+
+def _ends(each: Mapping[str, Any], unit: Unit) -> tuple[str, str]:
+    """Return what was said then and is said now, with the decimals that tell them apart."""
+    if each.get("in", "relative") == "relative":
+        unit = RELATIVE
+    then, now = each["from"], each["to"]
+    for decimals in range(1, 6):
+        said = unit.change(then, decimals), unit.change(now, decimals)
+        if said[0] != said[1]:
+            break
+    return said if each.get("trusted", True) else (said[0], words.NOT_TRUSTED)

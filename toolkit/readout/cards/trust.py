@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from toolkit.readout import words
 from toolkit.readout.figures import count, duration
@@ -24,7 +25,7 @@ def checks(readout: Readout) -> Card:
                 (
                     Cell(words.check_title(each["name"]), words.check_question(each["name"])),
                     Cell(words.CHECK_STATUS[each["status"]], icon=each["status"]),
-                    Cell(words.sentence(each["detail"]), mend),
+                    Cell(words.sentence(readout.prose(each["detail"])), mend or _unusual(each)),
                 ),
                 each["status"],
             )
@@ -37,6 +38,12 @@ def checks(readout: Readout) -> Card:
         f"{tally[:1].upper()}{tally[1:]}. A failed check withholds the verdict.",
         table=Table("Checks in full", columns, tuple(lines)),
     )
+
+
+def _unusual(check: Mapping[str, Any]) -> str:
+    """Return what a small p-value means where the arms count as alike all the same."""
+    small = check["name"] == "balance" and check["status"] == "pass" and (check.get("p_value") or 1.0) < 0.05
+    return words.UNUSUAL if small else ""
 
 
 def propagation(readout: Readout) -> Card | None:
@@ -63,17 +70,18 @@ def propagation(readout: Readout) -> Card | None:
         Column("Trait"),
         *(
             Column(said, numeric=True)
-            for said in ("Customers", "Waiting", "Half within", "95% within", "Allowed", "Late")
+            for said in ("Memberships", "Waiting", "Half within", "95% within", "Allowed", "Late")
         ),
     )
     insight = (
-        f"No trait was later than it may be, for {words.plural(total, 'customer')}."
+        f"No trait was later than it may be, at {words.plural(total, 'membership')}."
         if not late
-        else f"{count(late)} of {words.plural(total, 'customer')} had a trait later than it may be."
+        else f"A trait was later than it may be at {count(late)} of {words.plural(total, 'membership')}."
     )
     return Card(
         "propagation",
         "Did site and message agree in time?",
         insight,
         table=Table("From a trait being due until it was read back", columns, lines),
+        notes=(words.MEMBERSHIPS,),
     )
