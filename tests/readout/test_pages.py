@@ -234,6 +234,17 @@ def test_the_effect_on_those_reached_is_shown_or_why_it_is_not(stories):
     assert "<table" not in card(record, "exposed")
 
 
+def test_after_the_plans_end_the_page_says_that_it_has_ended(stories):
+    record = stories["win"]
+    last = f"look {record['looks']['number']} of {record['looks']['of']}"
+    assert f"23 Nov 2026, {last}" in text_of(card(record, "headline"))
+    record["looks"] |= {"ended_on": "2026-11-16", "note": f"the plan ended with {last} on 2026-11-16"}
+    assert f"23 Nov 2026; the plan ended on 16 Nov 2026, {last}" in text_of(card(record, "headline"))
+    shown = text_of(card(record, "by_week"))
+    assert "The plan ended on 16 Nov 2026: " in shown
+    assert f"{last.capitalize()}: " not in shown
+
+
 def test_groups_that_are_too_small_are_said_to_be_hidden(stories):
     record = stories["win"]
     assert "These stand out" in card(record, "breakdowns") or "these stand out" in card(record, "breakdowns")

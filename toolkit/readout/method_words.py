@@ -85,7 +85,8 @@ def looks(kind: str) -> str:
             "The readout is made every week. Its intervals and p-values hold at all weekly looks together (a plan "
             "of the O’Brien-Fleming type): they are wide in early weeks, and hardly wider than a single look’s at "
             "the end. Until enrolment has ended and the last window has closed the verdict is provisional, unless "
-            "an interval already lies to one side of zero."
+            "an interval already lies to one side of zero. Numbers that go on growing after the plan’s end are read with "
+            "the wider intervals of looks without an end."
         )
     return (
         "The intervals hold for one look at a date fixed beforehand. Looking often and stopping at the first good "

@@ -132,7 +132,14 @@ def _lift(
 ) -> _Worked:
     alpha, control = experiment.analysis.alpha, experiment.control
     names = (arm, control)
-    level = looks.nominal(metric.name, arm, alpha)
+    explained: dict[str, float] = {}
+
+    def level_of(block: str, overall: float) -> float:
+        return looks.nominal(metric.name, arm, overall, explained=explained.get(block, 0.0))
+
+    def p_value_of(block: str, alone: float | None) -> float | None:
+        return looks.p_value(metric.name, arm, alone, explained=explained.get(block, 0.0))
+
     blocks: dict[str, Block] = {}
     groups_of: dict[str, tuple[Group, Group]] = {}
     notes: list[str] = []
@@ -147,11 +154,11 @@ def _lift(
             continue
         groups_of[plain] = treated, held
         cap = readings.caps.get(metric.name) if plain == "capped" else None
-        estimate, relative = _interval(plain, treated, held, level)
+        estimate, relative = _interval(plain, treated, held, level_of(plain, alpha))
         blocks[plain] = Block(
             estimate,
             relative,
-            looks.p_value(metric.name, arm, estimate.p_value),
+            p_value_of(plain, estimate.p_value),
             cap=cap.value if cap else None,
             capped_customers=cap.above if cap else None,
         )
@@ -159,15 +166,17 @@ def _lift(
         if all((*key, name) in fits and (*key, name) in readings.hc2 for name in names):
             treated, held = (fits[*key, name].group(*readings.hc2[*key, name]) for name in names)
             groups_of[adjusted] = treated, held
+            if estimate.se:
+                explained[adjusted] = 1 - (treated.variance + held.variance) / estimate.se**2
             blocks[adjusted], said = _adjusted(
                 experiment,
                 readings,
                 metric,
                 columns,
-                _interval(adjusted, treated, held, level),
+                _interval(adjusted, treated, held, level_of(adjusted, alpha)),
                 blocks[plain],
             )
-            p_value = looks.p_value(metric.name, arm, blocks[adjusted].p_value)
+            p_value = p_value_of(adjusted, blocks[adjusted].p_value)
             blocks[adjusted] = replace(blocks[adjusted], p_value=p_value)
             notes += said
         elif readings.covariates[metric.name]:
@@ -191,30 +200,31 @@ def _lift(
         blocks.get("capped"),
         blocks.get("capped_adjusted"),
         decision=decision,
-        alpha=level,
+        alpha=level_of(decision, alpha),
         notes=tuple(dict.fromkeys(notes)),
         harm=metric.harm,
         margin=metric.margin,
-        exposed=on_exposed(readings, metric, arm, control, level),
     )
     if decision not in groups_of:
         return _Worked(replace(lift, trusted=False), None)
     judged = judge(experiment, readings, metric, names, decision, groups_of, converters)
     treated, held = groups_of[judged.block]
+    level = level_of(judged.block, alpha)
     if judged.corrected:
         estimate, relative = _interval("skew_corrected", treated, held, level)
-        p_value = looks.p_value(metric.name, arm, estimate.p_value)
+        p_value = p_value_of(judged.block, estimate.p_value)
         block = replace(blocks[judged.block], absolute=estimate, relative=relative, p_value=p_value)
         lift = replace(lift, skew_corrected=block, decision="skew_corrected", corrects=judged.block)
     else:
         lift = replace(lift, decision=judged.block)
     decision = lift.decision
-    lift = replace(lift, trusted=judged.trusted, notes=(*lift.notes, *judged.notes))
+    lift = replace(lift, alpha=level, trusted=judged.trusted, notes=(*lift.notes, *judged.notes))
     detectable = (-ndtri(level / 2) - ndtri(1 - POWER)) * math.sqrt(treated.variance + held.variance)
     lift = _guarded(replace(lift, detectable=detectable or None))
+    lift = replace(lift, exposed=on_exposed(readings, metric, arm, control, level_of("raw", alpha)))
 
     def interval(overall: float) -> tuple[Estimate, Relative]:
-        return _interval(decision, treated, held, looks.nominal(metric.name, arm, overall))
+        return _interval(decision, treated, held, level_of(lift.corrects or decision, overall))
 
     return _Worked(lift, interval)
 
