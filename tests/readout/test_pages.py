@@ -234,6 +234,16 @@ def test_the_effect_on_those_reached_is_shown_or_why_it_is_not(stories):
     assert "<table" not in card(record, "exposed")
 
 
+def test_an_effect_on_those_reached_that_is_not_to_be_trusted_shows_no_interval(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        if lift["exposed"] and lift["metric"] == "revenue":
+            lift["exposed"] |= {"trusted": False, "note": "so uneven"}
+    shown = text_of(card(record, "exposed"))
+    assert shown.count("not to be trusted") == 1
+    assert "Revenue, per customer reached: so uneven." in shown
+
+
 def test_after_the_plans_end_the_page_says_that_it_has_ended(stories):
     record = stories["win"]
     last = f"look {record['looks']['number']} of {record['looks']['of']}"

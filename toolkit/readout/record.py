@@ -147,6 +147,8 @@ def _exposed(exposed: Exposed | Refused | None) -> dict[str, Any] | None:
         "p_value": _number(exposed.p_value),
         "method": "anderson-rubin",
         "note": exposed.note,
+        "block": exposed.block,
+        "trusted": exposed.trusted,
     }
 
 

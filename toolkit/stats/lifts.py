@@ -13,7 +13,7 @@ from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Metric
 from toolkit.stats.adjust import ArmRegression, outcome_of
 from toolkit.stats.cells import cells_of
-from toolkit.stats.compliance import on_exposed
+from toolkit.stats.compliance import Exposed, Refused, on_exposed
 from toolkit.stats.covariates import covariates_of, pairs_of, regressions_of, ways_of
 from toolkit.stats.curve import Schedule
 from toolkit.stats.distributions import ndtri
@@ -23,10 +23,12 @@ from toolkit.stats.multiplicity import benjamini_hochberg, holm
 from toolkit.stats.readings import Readings
 from toolkit.stats.results import Block, Correction, Decision, Lift
 from toolkit.stats.skew import corrected, corrected_relative
-from toolkit.stats.trust import judge
+from toolkit.stats.trust import Judged, judge
 
 __all__ = ["lifts_of"]
 
+PLAIN: dict[Decision, Decision] = {"adjusted": "raw", "capped_adjusted": "capped"}
+"""Of an adjusted block, the one that the effect on the exposed rests on: exposures are summed without covariates."""
 POWER = 0.8
 """The smallest detectable effect is found in this share of such experiments."""
 
@@ -221,12 +223,34 @@ def _lift(
     lift = replace(lift, alpha=level, trusted=judged.trusted, notes=(*lift.notes, *judged.notes))
     detectable = (-ndtri(level / 2) - ndtri(1 - POWER)) * math.sqrt(treated.variance + held.variance)
     lift = _guarded(replace(lift, detectable=detectable or None))
-    lift = replace(lift, exposed=on_exposed(readings, metric, arm, control, level_of("raw", alpha)))
+    if readings.exposed is not None and metric.kind != "ratio":
+        on = PLAIN.get(judged.block, judged.block)
+        if on != judged.block:
+            judged = judge(experiment, readings, metric, names, on, groups_of, converters)
+        way = "skew_corrected" if judged.corrected else on
+        level = level_of(on, alpha)
+        effect, _ = _interval(way, *groups_of[on], level)
+        reached = _on_exposed(readings, metric, names, judged, effect, level)
+        if isinstance(reached, Exposed):
+            reached = replace(reached, p_value=p_value_of(on, effect.p_value), block=way)
+        lift = replace(lift, exposed=reached)
 
     def interval(overall: float) -> tuple[Estimate, Relative]:
         return _interval(decision, treated, held, level_of(lift.corrects or decision, overall))
 
     return _Worked(lift, interval)
+
+
+def _on_exposed(
+    readings: Readings, metric: Metric, names: tuple[str, str], judged: Judged, effect: Estimate, level: float
+) -> Exposed | Refused:
+    """Return the effect on the exposed in the judged block, from `effect`, its own on all assigned."""
+    column = f"c_{metric.name}" if judged.block == "capped" else readings.terms[metric.name][0]
+    found = on_exposed(readings, column, *names, effect, level)
+    if isinstance(found, Refused) or judged.trusted:
+        return found
+    said = "; ".join(each for each in (found.note, *judged.notes) if each)
+    return replace(found, trusted=False, note=said or None)
 
 
 def _interval(block: str, treated: Group, held: Group, alpha: float) -> tuple[Estimate, Relative]:
