@@ -183,3 +183,62 @@ def test_after_the_plan_has_ended_the_last_look_is_restated_and_spends_nothing_m
         if now.metric == "purchase_rate":
             assert now.alpha == pytest.approx(then.alpha, rel=0.1)
             assert now.raw.absolute.value == then.raw.absolute.value
+
+
+def test_numbers_that_grow_after_the_plans_end_have_a_boundary_for_all_later_looks(tmp_path):
+    world(tmp_path)
+    path = spec(tmp_path, "weekly")
+    end, later = measured(path, date(2026, 12, 5)), measured(path, date(2026, 12, 12))
+    assert end.schedule.ended_on is None
+    assert later.schedule.ended_on == date(2026, 12, 5)
+    assert later.schedule.growing == ("capped", "aov", "visits")
+    for now, then in zip(end.lifts, later.lifts, strict=True):
+        assert (then.decided.p_value < 0.05) == (then.decided.absolute.low * then.decided.absolute.high > 0)
+        if now.metric not in later.schedule.growing:
+            assert now.alpha == pytest.approx(then.alpha, rel=0.1)
+            continue
+        assert then.alpha < 0.0012 < 0.03 < now.alpha
+        points = [each.schedule.traces[now.metric, now.arm].points for each in (end, later)]
+        if now.metric != "capped":  # at today's cap throughout
+            assert points[1][-2].boundary == pytest.approx(points[0][-1].boundary, rel=1e-6)
+
+
+def test_a_window_that_closes_after_the_plans_end_is_restated_from_then_on(tmp_path):
+    world(tmp_path)
+    path = spec(tmp_path, "weekly")
+    path.write_text(path.read_text().replace("window: 21d", "window: 35d"))
+    open_still, closed, later = (
+        measured(path, date(2026, 12, 12) + timedelta(days=each)) for each in (0, 7, 21)
+    )
+    assert [each.schedule.growing[0] for each in (open_still, closed, later)] == ["revenue"] * 3
+    for now, then in zip(closed.lifts, later.lifts, strict=True):
+        if now.metric == "revenue":
+            assert now.alpha == pytest.approx(then.alpha, rel=0.01)
+        if now.metric == "visits":
+            assert then.alpha < now.alpha
+
+
+def test_an_adjusted_interval_has_the_boundary_of_what_covariates_leave(tmp_path):
+    world(tmp_path)
+    found = measured(spec(tmp_path, "weekly"), date(2026, 11, 22))
+    for lift in (each for each in found.lifts if each.decision == "adjusted"):
+        explained = {"explained": lift.adjusted.variance_reduction}
+        assert lift.alpha == pytest.approx(
+            found.schedule.nominal(lift.metric, lift.arm, 0.05, **explained), rel=1e-9
+        )
+        assert lift.alpha <= found.schedule.nominal(lift.metric, lift.arm, 0.05)
+    assert any(lift.decision == "adjusted" and lift.adjusted.variance_reduction > 0 for lift in found.lifts)
+
+
+@pytest.mark.parametrize("boundary", ["planned", "always_on"])
+def test_corrected_p_values_agree_with_corrected_intervals_at_every_look(tmp_path, boundary):
+    world(tmp_path, customers=400)
+    path = spec(tmp_path, "weekly")
+    path.write_text(
+        path.read_text().replace("looks: weekly", f"looks: weekly, boundary: {boundary}, alpha: 0.2")
+    )
+    for on in (date(2026, 10, 18), date(2026, 12, 5), date(2026, 12, 26)):
+        for lift in measured(path, on).lifts:
+            for found in (lift.decided, lift.corrected):
+                if found and found.p_value is not None:
+                    assert (found.p_value < 0.2) == (found.absolute.low * found.absolute.high > 0)

@@ -297,6 +297,60 @@ def test_the_effect_on_the_exposed_is_the_effect_over_the_share_exposed(tmp_path
         assert (lift.exposed.low > 0) == (lift.raw.absolute.low > 0)
 
 
+def test_at_a_weekly_look_the_effect_on_the_exposed_has_the_boundary_and_p_value_of_the_lift(tmp_path):
+    shop(tmp_path)
+    for on in (date(2026, 1, 11), date(2026, 1, 18)):
+        for lift in measured(tmp_path, spec=EVENTS + "analysis: {looks: weekly}\n", as_of=on).lifts:
+            assert lift.alpha < 0.02
+            assert lift.exposed.p_value == lift.raw.p_value
+            assert (lift.exposed.low > 0) == (lift.raw.absolute.low > 0) == (lift.exposed.p_value < 0.05)
+
+
+CAPPED = EVENTS.replace("value: amount}", "value: amount, cap: 0.98}")
+
+
+def test_the_effect_on_the_exposed_rests_on_capped_numbers_where_they_decide(tmp_path):
+    frame = shop(tmp_path)
+    lift = measured(tmp_path, spec=CAPPED, as_of=date(2026, 1, 31)).lifts[1]
+    means = frame.assign(amount=frame["amount"].clip(upper=lift.capped.cap)).groupby("arm")["amount"].mean()
+    share = frame[frame["arm"] == "treatment"]["seen"].mean()
+    assert (lift.exposed.block, lift.exposed.trusted) == ("capped", True)
+    assert lift.exposed.value == pytest.approx((means["treatment"] - means["holdout"]) / share)
+    assert lift.exposed.p_value == lift.capped.p_value
+    of_arm = frame[frame["arm"] == "treatment"]
+    assert lift.exposed == measured(tmp_path, spec=CAPPED, as_of=date(2026, 1, 31)).lifts[1].exposed
+    freed = of_arm["amount"].clip(upper=lift.capped.cap) - lift.exposed.low * of_arm["seen"]
+    held = frame[frame["arm"] == "holdout"]["amount"].clip(upper=lift.capped.cap)
+    away = (freed.mean() - held.mean()) / np.sqrt(freed.var() / len(freed) + held.var() / len(held))
+    assert away == pytest.approx(
+        (lift.capped.absolute.value - lift.capped.absolute.low) / lift.capped.absolute.se
+    )
+
+
+def test_the_effect_on_the_exposed_is_marked_where_the_numbers_it_rests_on_are_not_to_be_trusted(tmp_path):
+    shop(tmp_path)
+    events = pd.read_parquet(tmp_path / "events.parquet")
+    events["amount"] = np.round(np.exp(3 * np.random.default_rng(1).normal(size=len(events))), 2)
+    events.to_parquet(tmp_path / "events.parquet")
+    share, revenue = measured(tmp_path, spec=EVENTS, as_of=date(2026, 1, 31)).lifts
+    assert (share.exposed.block, share.exposed.trusted, share.exposed.note) == ("raw", True, None)
+    assert not revenue.exposed.trusted
+    assert revenue.exposed.note == revenue.notes[-1]
+
+
+def test_where_an_adjusted_lift_decides_the_effect_on_the_exposed_is_that_of_the_numbers_as_measured(
+    tmp_path,
+):
+    frame = shop(tmp_path)
+    rows = pd.read_parquet(tmp_path / "assignments.parquet")
+    rows["history"] = frame["amount"] + np.random.default_rng(3).gamma(4, 5, len(frame))
+    rows.to_parquet(tmp_path / "assignments.parquet")
+    spec = EVENTS.replace("value: amount}", "value: amount, covariates: [history]}")
+    lift = measured(tmp_path, spec=spec, as_of=date(2026, 1, 31)).lifts[1]
+    assert (lift.decision, lift.exposed.block) == ("adjusted", "raw")
+    assert lift.exposed.p_value == lift.raw.p_value
+
+
 def test_an_exposed_holdout_refuses_the_effect_on_the_exposed_and_the_verdict(tmp_path):
     shop(tmp_path, exposed_holdout=200)
     found = measured(tmp_path, spec=EVENTS, as_of=date(2026, 1, 31))

@@ -359,7 +359,28 @@ def test_the_effect_on_those_reached_stands_beside_the_same_estimate_of_all_assi
         lift["decision"] = "adjusted"
     shown = text_of(card(record, "exposed"))
     assert "75.3" not in shown
-    assert "Per customer assigned, as measured" in shown
+    assert "Per customer assigned, unadjusted" in shown
+
+
+def test_an_effect_on_those_reached_that_is_not_to_be_trusted_shows_no_interval(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        if lift["exposed"] and lift["metric"] == "revenue":
+            lift["exposed"] |= {"trusted": False, "note": "so uneven"}
+    shown = text_of(card(record, "exposed"))
+    assert shown.count("not to be trusted") == 1
+    assert "Revenue, per customer reached: so uneven." in shown
+
+
+def test_after_the_plans_end_the_page_says_that_it_has_ended(stories):
+    record = stories["win"]
+    last = f"look {record['looks']['number']} of {record['looks']['of']}"
+    assert f"23 Nov 2026, {last}" in text_of(card(record, "headline"))
+    record["looks"] |= {"ended_on": "2026-11-16", "note": f"the plan ended with {last} on 2026-11-16"}
+    assert f"23 Nov 2026; the plan ended on 16 Nov 2026, {last}" in text_of(card(record, "headline"))
+    shown = text_of(card(record, "by_week"))
+    assert "The plan ended on 16 Nov 2026: " in shown
+    assert f"{last.capitalize()}: " not in shown
 
 
 def test_groups_that_are_too_small_are_said_to_be_hidden(stories):

@@ -19,6 +19,7 @@ from toolkit.stats.compliance import (
 )
 from toolkit.stats.estimate import Group, difference
 from toolkit.stats.moments import Moments
+from toolkit.stats.skew import corrected
 
 
 def rows_of(rng, n, *, reached=0.0, effect=0.0, buyers=0.1):
@@ -36,6 +37,12 @@ def both(seed=0, n=(3000, 1000), *, reached=0.3, effect=2.0):
 
 def uptakes(rows):
     return [Uptake.of(Moments.of(each)) for each in rows]
+
+
+def on_all(treated, control, alpha, *, normal=False):
+    """Return the effect on all assigned, with its interval."""
+    groups = [Group(each.n, each.outcome, each.outcome_variance) for each in (treated, control)]
+    return difference(*groups, alpha, normal=normal)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -56,7 +63,7 @@ def test_the_effect_on_the_exposed_is_two_stage_least_squares(seed):
 def test_its_interval_holds_the_effects_that_an_anderson_rubin_test_accepts(seed, alpha):
     rows = both(seed, (3000, 2000), reached=0.3)
     rows[1][np.argsort(-rows[1][:, 0])[:2], 1] = 1.0  # within what is tolerated, and the best customers
-    found = effect_on_exposed(*uptakes(rows), alpha, normal=True)
+    found = effect_on_exposed(*uptakes(rows), alpha, effect=on_all(*uptakes(rows), alpha, normal=True))
     width = found.high - found.low
     grid = np.linspace(found.low - width / 7.3, found.high + width / 6.1, 2001)
     accepted = []
@@ -80,29 +87,41 @@ def test_its_interval_holds_the_effects_that_an_anderson_rubin_test_accepts(seed
 )
 def test_it_excludes_zero_exactly_where_the_intention_to_treat_interval_does(seed, effect, alpha, normal):
     treated, control = uptakes(both(seed, (300, 200), effect=effect))
-    found = effect_on_exposed(treated, control, alpha, normal=normal)
-    whole = difference(
-        Group(treated.n, treated.outcome, treated.outcome_variance),
-        Group(control.n, control.outcome, control.outcome_variance),
-        alpha,
-        normal=normal,
-    )
+    whole = on_all(treated, control, alpha, normal=normal)
+    found = effect_on_exposed(treated, control, alpha, effect=whole)
     assert isinstance(found, Exposed)
     assert (found.low > 0 or found.high < 0) == (whole.low > 0 or whole.high < 0)
     assert found.p_value == whole.p_value
     assert found.low <= found.value <= found.high
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_of_a_skew_corrected_effect_it_keeps_the_two_sides_and_the_test(seed):
+    rows = both(seed, (2700, 300), effect=1.5)
+    moments = [Moments.of(each) for each in rows]
+    groups = [
+        Group(each.n, each.mean[0], each.covariance[0, 0] / each.n, each.cubes[0] / each.n**3)
+        for each in moments
+    ]
+    whole = corrected(*groups, 0.05)
+    found = effect_on_exposed(*uptakes(rows), 0.05, effect=whole)
+    assert found.p_value == whole.p_value
+    assert (found.low > 0) == (whole.low > 0)
+    assert (found.high < 0) == (whole.high < 0)
+    plain = effect_on_exposed(*uptakes(rows), 0.05)
+    assert found.value == plain.value
+    assert found.low < plain.low
+    assert found.high < plain.high
+    rows[0][:, 1] = 1.0
+    everybody = effect_on_exposed(*uptakes(rows), 0.05, effect=whole)
+    assert (everybody.low, everybody.high) == pytest.approx((whole.low, whole.high))
+
+
 def test_where_everybody_was_exposed_it_is_the_intention_to_treat_effect():
     rows = both()
     rows[0][:, 1] = 1.0
     treated, control = uptakes(rows)
-    found = effect_on_exposed(treated, control, 0.05)
-    whole = difference(
-        Group(treated.n, treated.outcome, treated.outcome_variance),
-        Group(control.n, control.outcome, control.outcome_variance),
-        0.05,
-    )
+    found, whole = effect_on_exposed(treated, control, 0.05), on_all(treated, control, 0.05)
     assert (found.value, found.low, found.high) == pytest.approx((whole.value, whole.low, whole.high))
     assert found.strength is None
 

@@ -20,6 +20,9 @@ from toolkit.stats.sequential import (
     always_on_p_value,
     always_on_times,
     information_from,
+    late_boundary,
+    late_p_value,
+    late_times,
     mixing_for,
     planned_boundaries,
     planned_p_value,
@@ -330,13 +333,13 @@ def test_the_always_on_interval_is_narrowest_at_the_time_it_is_tuned_to():
     assert min(found) / scipy.stats.norm.isf(0.025) < 1.6
 
 
-@given(st.floats(-7.9, 7.9), st.floats(0.01, 50), st.floats(1e-4, 0.5))
-def test_an_always_on_p_value_agrees_with_the_interval(z, time, alpha):
-    limit = always_on_boundary(time, alpha).z
+@given(st.floats(-7.9, 7.9), st.floats(0.01, 50), st.floats(1e-4, 0.5), st.floats(1e-3, 0.3))
+def test_an_always_on_p_value_agrees_with_the_interval_of_its_mixture_at_any_alpha(z, time, alpha, tuned_for):
+    limit = always_on_boundary(time, alpha, tuned_for=tuned_for).z
     if limit < 8:
-        assert always_on_p_value(limit, time, alpha) == pytest.approx(alpha, rel=1e-6)
+        assert always_on_p_value(limit, time, tuned_for) == pytest.approx(alpha, rel=1e-6)
         if abs(abs(z) - limit) > 1e-9:
-            assert (always_on_p_value(z, time, alpha) < alpha) == (abs(z) > limit)
+            assert (always_on_p_value(z, time, tuned_for) < alpha) == (abs(z) > limit)
 
 
 def test_a_walk_watched_at_every_step_and_past_the_plan_leaves_the_always_on_interval_seldom():
@@ -366,6 +369,33 @@ def test_the_always_on_clock_arrives_with_the_plan_and_never_runs_slower_than_in
 def test_after_an_unknown_correlation_there_is_no_always_on_time():
     assert always_on_times((0.25, 0.5, 1), (None, 0.9)) == (0.25, None, None)
     assert always_on_times((0.25, 0.5, 1), (0.9, -0.2)) == (0.25, 0.5, None)
+
+
+@pytest.mark.parametrize("share", [0, 0.05, 0.5])
+@pytest.mark.parametrize("plan", [1.5, 30 / 7, 8])
+def test_half_a_year_of_looks_after_a_plans_end_finds_hardly_more(share, plan):
+    # what a plan has spent is spent: more looks at its last boundary would find up to twice as much
+    matrix = correlation(share * np.outer(WEEKS, WEEKS) + np.minimum.outer(WEEKS, WEEKS))
+    fractions, rho = WEEKS / plan, np.diag(matrix, 1)
+    ended = int(np.argmax(fractions >= 1))
+    late = late_times(fractions[ended:], rho[ended:])[1:]
+    limits = [each.z for each in planned_boundaries(fractions, 0.05, rho) if each]
+    limits += [late_boundary(time, 0.05, tuned_for=0.05).z for time in late]
+    assert crossings(matrix, limits) <= 0.055
+    assert crossings(matrix[: ended + 1, : ended + 1], limits[: ended + 1]) > 0.045
+
+
+@given(st.floats(-7.9, 7.9), st.floats(1, 50), st.floats(1e-4, 0.5), st.floats(1e-3, 0.3))
+def test_a_late_p_value_agrees_with_the_interval(z, time, alpha, tuned_for):
+    limit = late_boundary(time, alpha, tuned_for=tuned_for).z
+    if limit < 8 and abs(abs(z) - limit) > 1e-9:
+        assert (late_p_value(z, time, tuned_for) < alpha) == (abs(z) > limit)
+
+
+def test_late_looks_are_timed_from_the_plans_end_by_what_is_known_of_them():
+    assert late_times((1.1, 1.3, 1.5), (math.sqrt(0.5), None)) == pytest.approx((1.1, 2.2, 2.2 * 1.5 / 1.3))
+    assert late_times((1.1, 1.3), (1.0,)) == (1.1, 1.3)
+    assert late_times((1.1,), ()) == (1.1,)
 
 
 @pytest.mark.parametrize(

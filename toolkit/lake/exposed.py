@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from toolkit.design.experiment import Experiment
+from toolkit.lake.aggregate import literal
 from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.outcomes import Evidence, as_number
 from toolkit.lake.tables import Lake
 from toolkit.lake.treated import treated_by
+from toolkit.stats.readings import Cap
 
 __all__ = ["exposed_sums"]
 
 
 def exposed_sums(
-    con: Engine, lake: Lake, experiment: Experiment, evidence: Evidence, *, as_of_end: datetime
+    con: Engine,
+    lake: Lake,
+    experiment: Experiment,
+    evidence: Evidence,
+    caps: Mapping[str, Cap],
+    *,
+    as_of_end: datetime,
 ) -> dict[str, tuple[int, dict[str, float]]] | None:
-    """Return arm → customers exposed since their assignment, and per column the sum over them.
+    """Return arm → customers exposed since their assignment, and per column the sum over them; capped in `c_<metric>`.
 
     Exposed is whom a message reached or who was served the offer. None where nothing is known of either, or
     results stand ready per customer. Needs `roster` and `active`.
@@ -30,7 +39,11 @@ def exposed_sums(
         f"SELECT DISTINCT r.place, r.arm FROM ({' UNION ALL '.join(known)}) e JOIN roster r ON e.id = r.id "
         f"WHERE e.at >= r.assigned AND e.at < {micros_of(as_of_end)}",
     )
-    sums = ", ".join(f"sum({each.name})" for each in counted)
+    columns = {each.name: each.name for each in counted}
+    for metric, cap in caps.items():
+        (column,), limit = evidence.needs.terms[metric], literal(cap.value)
+        columns[f"c_{metric}"] = f"CASE WHEN {column} < {limit} THEN {column} ELSE {limit} END"
+    sums = ", ".join(f"sum({each})" for each in columns.values())
     shown = ", ".join(as_number(each) for each in counted)
     rows = con.rows(
         f"SELECT arm, count(*), {sums} FROM (SELECT exposed.arm, {shown} FROM exposed "
@@ -39,13 +52,13 @@ def exposed_sums(
     if not rows:
         return None
     found = {row[0]: row[1:] for row in rows}
-    nothing = (0,) * (len(counted) + 1)
+    nothing = (0,) * (len(columns) + 1)
     return {
         arm: (
             int(found.get(place, nothing)[0]),
             {
-                each.name: float(value or 0)
-                for each, value in zip(counted, found.get(place, nothing)[1:], strict=True)
+                name: float(value or 0)
+                for name, value in zip(columns, found.get(place, nothing)[1:], strict=True)
             },
         )
         for place, arm in enumerate(experiment.arms)

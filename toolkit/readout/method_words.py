@@ -128,7 +128,8 @@ def looks(boundary: str | None, *, correlated: bool) -> str:
     elif correlated:
         kind = (
             "a plan of the O’Brien-Fleming type): they are wide in early weeks, and hardly wider than a single look’s "
-            "at the end."
+            "at the end. Numbers that go on growing after the plan’s end are read with the wider intervals of looks "
+            "without an end."
         )
     else:
         kind = (

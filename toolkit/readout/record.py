@@ -157,6 +157,8 @@ def _exposed(exposed: Exposed | Refused | None) -> dict[str, Any] | None:
         "p_value": _number(exposed.p_value),
         "method": "anderson-rubin",
         "note": exposed.note,
+        "block": exposed.block,
+        "trusted": exposed.trusted,
     }
 
 
@@ -165,7 +167,26 @@ def _looks(schedule: Schedule) -> dict[str, Any]:
     number = max(len(schedule.looks), 1)
     fraction = schedule.looks[-1].fraction if schedule.looks else 1.0
     boundary = None if not schedule.looks else "always_on" if schedule.always_on else "planned"
-    return {"number": number, "of": schedule.total, "fraction": fraction, "boundary": boundary}
+    ended = schedule.ended_on
+    return {
+        "number": number,
+        "of": schedule.total,
+        "fraction": fraction,
+        "boundary": boundary,
+        "ended_on": ended.isoformat() if ended else None,
+        "note": _after(schedule) if ended else None,
+    }
+
+
+def _after(schedule: Schedule) -> str:
+    """Return what a look after the plan's end is."""
+    said = f"the plan ended with look {len(schedule.looks)} of {schedule.total} on {schedule.ended_on}"
+    if not schedule.growing:
+        return f"{said}; what came later restates that look"
+    return (
+        f"{said}; {', '.join(schedule.growing)} went on growing, and since then their intervals and p-values are those "
+        "of looks without an end; what came later of anything else restates that look"
+    )
 
 
 def _curve(experiment: Experiment, schedule: Schedule) -> list[dict[str, Any]]:

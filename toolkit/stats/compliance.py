@@ -12,9 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from toolkit.design.metrics import Metric
-from toolkit.stats.distributions import ndtri, t_upper
-from toolkit.stats.estimate import Group, difference
+from toolkit.stats.estimate import Estimate, Group, difference
 from toolkit.stats.moments import Moments
 from toolkit.stats.readings import Readings
 
@@ -84,15 +82,19 @@ class Exposed:
         p_value: two-sided, of no effect on the exposed: the intention-to-treat test's own.
         strength: the first stage's F; None where exposure is the assignment itself, and has no variance.
         note: what a reader should know, or None.
+        block: the intention-to-treat block whose numbers and test these are.
+        trusted: whether that block's interval is to be trusted, and with it this one.
     """
 
     value: float
     low: float
     high: float
     exposed_share: float
-    p_value: float
+    p_value: float | None
     strength: float | None
     note: str | None = None
+    block: str = "raw"
+    trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,31 +105,31 @@ class Refused:
 
 
 def effect_on_exposed(
-    treated: Uptake, control: Uptake, alpha: float, *, normal: bool = False
+    treated: Uptake, control: Uptake, alpha: float, *, effect: Estimate | None = None
 ) -> Exposed | Refused:
     """Return the effect on the exposed with its Anderson-Rubin interval at level 1 − alpha, or why there is none.
 
     Value: (y₁ − y₀) / (d₁ − d₀), which is two-stage least squares with assignment as the only instrument. The
     interval holds every effect β for which y − β d has equal means in both arms (Anderson & Rubin 1949), each
     arm with its own variance; for one instrument that is Fieller's set (Fieller 1954). It needs no strong
-    first stage to cover, and it excludes zero exactly where the intention-to-treat interval does: its quantile
-    is that of `difference` with the same `normal` (Welch's t, or the normal distribution).
+    first stage to cover, and it excludes zero exactly where the intention-to-treat interval does: `effect`, at the
+    same level, is that difference with its interval (Welch's if not given), and says how many standard errors each
+    end is away, which are two numbers where it is skew-corrected: y − β d is taken to be as skew as y.
 
     Refused where an arm has fewer than two customers, nobody in the treated arm was exposed, some of the
     control was (more than `HOLDOUT_EXPOSED` of it, or than `OTHERWISE_EXPOSED` of the treated arm's share), the
     first stage is weak (F below `WEAK`), the interval has no end at this `alpha`, or outcomes do not vary.
 
-    It is to be trusted where the intention-to-treat interval is, and speaks of the exposed alone; the effect on
+    It is to be trusted where that interval is, and speaks of the exposed alone; the effect on
     those who were not reached stays unknown.
     """
     refused = _refused(treated, control)
     if refused:
         return Refused(refused)
-    effect = difference(
+    effect = effect or difference(
         Group(treated.n, treated.outcome, treated.outcome_variance),
         Group(control.n, control.outcome, control.outcome_variance),
         alpha,
-        normal=normal,
     )
     if effect.p_value is None:
         return Refused("the outcome is the same for every customer, so there is no interval")
@@ -140,21 +142,23 @@ def effect_on_exposed(
             f"too few customers were exposed: {treated.exposed:.2%} of the treated arm and "
             f"{control.exposed:.2%} of the control{seen}"
         )
-    quantile = -ndtri(alpha / 2) if effect.df is None else t_upper(alpha / 2, effect.df)
-    ends = quotient_interval(
-        effect.value,
-        gap,
-        treated.outcome_variance + control.outcome_variance,
-        variance,
-        treated.covariance + control.covariance,
-        quantile,
+    lower, upper = (
+        quotient_interval(
+            effect.value,
+            gap,
+            treated.outcome_variance + control.outcome_variance,
+            variance,
+            treated.covariance + control.covariance,
+            away / effect.se,
+        )
+        for away in (effect.value - effect.low, effect.high - effect.value)
     )
-    if ends is None:
+    if lower is None or upper is None:
         return Refused(
             f"at level {1 - alpha:.6g} the interval has no end: the exposed share is not surely above zero"
         )
     note = f"{control.exposed:.2%} of the control was exposed too" if control.exposed > 0 else None
-    return Exposed(effect.value / gap, *ends, treated.exposed, effect.p_value, strength, note)
+    return Exposed(effect.value / gap, lower[0], upper[1], treated.exposed, effect.p_value, strength, note)
 
 
 def quotient_interval(
@@ -200,21 +204,21 @@ def _refused(treated: Uptake, control: Uptake) -> str | None:
 
 
 def on_exposed(
-    readings: Readings, metric: Metric, arm: str, control: str, alpha: float
-) -> Exposed | Refused | None:
-    """Return the effect on those exposed, where exposures are kept; means only, as measured."""
-    if readings.exposed is None or metric.kind == "ratio":
-        return None
-    (column,) = readings.terms[metric.name]
+    readings: Readings, column: str, arm: str, control: str, effect: Estimate, alpha: float
+) -> Exposed | Refused:
+    """Return the effect on those exposed in what `column` counts; `effect` is the one on all assigned, at level 1 − alpha.
+
+    Exposures must be kept, and summed for the column.
+    """
+    if readings.exposed is None:
+        return Refused("who was exposed is not known")
     at = readings.columns.index(column)
     uptakes = []
     for name in (arm, control):
         moments, (count, sums) = readings.moments[name], readings.exposed[name]
         n = moments.n
-        if n < 2:
-            return Refused(f"{name} has too few customers")
         mean, share = float(moments.mean[at]), count / n
-        products = (sums.get(column, 0.0) - n * mean * share) / (n - 1) / n
+        products = ((sums[column] if count else 0.0) - n * mean * share) / (n - 1) / n
         uptakes.append(
             Uptake(
                 n,
@@ -225,4 +229,4 @@ def on_exposed(
                 products,
             )
         )
-    return effect_on_exposed(uptakes[0], uptakes[1], alpha)
+    return effect_on_exposed(uptakes[0], uptakes[1], alpha, effect=effect)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 
@@ -64,17 +64,65 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """How far chance moves the estimate of a look.
+
+    Attributes:
+        variance: its own.
+        shared: its covariance with the estimate of the look before; None where that is not known.
+        size, size_shared: of these two, what covariates that explain it take away, up to one factor for all looks.
+    """
+
+    variance: float
+    shared: float | None
+    size: float
+    size_shared: float
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """All looks at one metric in one arm, oldest first.
 
     Attributes:
         points: looks from which something could be computed.
-        fractions, correlations: of those looks, as `planned_boundaries` takes them.
+        spreads: of each of them.
+        taken: which of them decide: their places.
+        fractions: of those that decide, as `planned_boundaries` takes them.
     """
 
     points: tuple[Point, ...]
+    spreads: tuple[Spread, ...]
+    taken: tuple[int, ...]
     fractions: tuple[float, ...]
-    correlations: tuple[float | None, ...]
+
+    @property
+    def correlations(self) -> tuple[float | None, ...]:
+        """Return those of successive looks that decide, as `planned_boundaries` takes them."""
+        return self.correlations_left(0.0)
+
+    def correlations_left(self, explained: float) -> tuple[float | None, ...]:
+        """Return the correlations where covariates explain such a share of the last look's variance.
+
+        Adjustment takes away what lasts, and what is left of looks correlates less. Covariates that tell customers'
+        rates explain each look in proportion to its mean: with β_v = c · mean_v they take from Cov(D_v, D_w) the
+        variance of c X times mean_v / n_w times the later mean of who was there at v, added over arms. The one factor
+        is what they explain of the last look; where its mean is zero, nothing is known. Never more than without covariates.
+        """
+        factor = 0.0
+        if explained > 0 and self.spreads:
+            last = self.spreads[-1]
+            if last.size == 0:
+                return (None,) * (len(self.taken) - 1)
+            factor = explained * last.variance / last.size
+        found: list[float | None] = [None]
+        for before, now in pairwise(self.spreads):
+            left = [each.variance - factor * each.size for each in (before, now)]
+            if now.shared is None or min(left) <= 0:
+                found.append(None)
+                continue
+            rho = (now.shared - factor * now.size_shared) / math.sqrt(left[0] * left[1])
+            found.append(min(rho, now.shared / math.sqrt(before.variance * now.variance)))
+        return tuple(_product(found[before + 1 : at + 1]) for before, at in pairwise(self.taken))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,48 +134,80 @@ class Schedule:
         total: looks that the plan has in all.
         traces: (metric, arm) → its looks; without one, looks may depend on each other in any way.
         always_on: looks have no planned end.
+        alpha: the experiment's, for which looks without an end are sharpest.
+        ended_on: the look that ended the plan, where the present one comes a look or more after it.
+        growing: the metrics whose numbers went on growing after that one, which have looks beyond the plan's.
     """
 
     looks: tuple[Look, ...]
     total: int
     traces: Mapping[tuple[str, str], Trace]
     always_on: bool = False
+    alpha: float = 0.05
+    ended_on: date | None = None
+    growing: tuple[str, ...] = ()
 
     @classmethod
     def single(cls) -> Schedule:
         """Return the schedule of one look alone."""
         return cls((), 1, {})
 
-    def _path(self, metric: str, arm: str) -> tuple[tuple[float, ...], tuple[float | None, ...] | None]:
+    def _path(
+        self, metric: str, arm: str, explained: float
+    ) -> tuple[tuple[float, ...], tuple[float | None, ...] | None]:
         trace = self.traces.get((metric, arm))
         if trace and trace.points and trace.points[-1].on == self.looks[-1].on:
-            return trace.fractions, trace.correlations
+            return trace.fractions, trace.correlations_left(explained)
         return tuple(look.fraction for look in self.looks), None
 
-    def nominal(self, metric: str, arm: str, alpha: float) -> float:
-        """Return the alpha at which an interval is to be computed now, so that all looks together keep `alpha`."""
+    def nominal(self, metric: str, arm: str, alpha: float, *, explained: float = 0.0) -> float:
+        """Return the alpha at which an interval is to be computed now, so that all looks together keep `alpha`.
+
+        `explained` is the share of the estimate's variance that covariates took away.
+        """
         if not self.looks:
             return alpha
-        fractions, correlations = self._path(metric, arm)
+        fractions, correlations = self._path(metric, arm, explained)
         given = correlations if correlations is not None else (None,) * (len(fractions) - 1)
         boundaries = _boundaries(
-            fractions, given, alpha, planned=not self.always_on, always_on=self.always_on
+            fractions,
+            given,
+            alpha,
+            planned=not self.always_on,
+            always_on=self.always_on,
+            tuned_for=self.alpha,
         )
         last = boundaries[-1]
         return last[1] if last else TINIEST
 
-    def p_value(self, metric: str, arm: str, p_value: float | None) -> float | None:
-        """Return the p-value that holds at all looks together, from that of this look alone."""
+    def p_value(
+        self, metric: str, arm: str, p_value: float | None, *, explained: float = 0.0
+    ) -> float | None:
+        """Return the p-value that holds at all looks together, from that of this look alone.
+
+        It is below any alpha where the interval at `nominal` of that alpha excludes zero, and nowhere else.
+        """
         if not self.looks or p_value is None:
             return p_value
-        from toolkit.stats.sequential import always_on_p_value, always_on_times, planned_p_value
+        from toolkit.stats.sequential import (
+            always_on_p_value,
+            always_on_times,
+            late_p_value,
+            late_times,
+            planned_p_value,
+        )
 
         z = equivalent_z(p_value)
-        fractions, correlations = self._path(metric, arm)
+        fractions, correlations = self._path(metric, arm, explained)
+        given = correlations if correlations is not None else (None,) * (len(fractions) - 1)
         if self.always_on:
-            given = correlations if correlations is not None else (None,) * (len(fractions) - 1)
             time = always_on_times(fractions, given)[-1]
-            return always_on_p_value(z, time, TUNED_FOR) if time else 1.0
+            if time is None:
+                return p_value if p_value < TINIEST else 1.0
+            return always_on_p_value(z, time, self.alpha)
+        ended = _ended(fractions)
+        if ended < len(fractions) - 1:
+            return late_p_value(z, late_times(fractions[ended:], given[ended:])[-1], self.alpha)
         return planned_p_value(z, fractions, correlations)
 
 
@@ -135,8 +215,6 @@ ROUNDING = 1e-12
 """So small a part of the sum of squares is what rounding leaves where all customers have one value."""
 TINIEST = 1e-15
 """The alpha of an interval where nothing may be claimed."""
-TUNED_FOR = 0.05
-"""The alpha for which always-on p-values are sharpest."""
 
 
 def trace_of(
@@ -154,8 +232,9 @@ def trace_of(
 
     A look at which an arm has too few customers, or nothing varies, is left out; the next one then is compared
     with what may depend on it in any way. With `planned` each look has the boundary of a plan that ends at
-    fraction 1, with `always_on` that of looks without end. Looks that are not `counted` (all are, if not given)
-    are shown without a boundary, and take nothing from the others; across them correlations are multiplied.
+    fraction 1, and later ones that of looks after a plan's end; with `always_on` all have that of looks without end.
+    Looks that are not `counted` (all are, if not given) are shown without a boundary, and take nothing from the
+    others; across them correlations are multiplied.
     """
     rows: list[_Row] = []
     for at, (look, by_arm) in enumerate(zip(looks, sums, strict=True)):
@@ -163,21 +242,14 @@ def trace_of(
         found = {name: each for name, each in groups.items() if each is not None}
         if len(found) < 2 or not any(group.variance for group, _ in found.values()):
             continue
-        se = math.sqrt(sum(group.variance for group, _ in found.values()))
-        rho = None
-        if rows and rows[-1].place == at - 1:
-            shared = sum(
-                _shared(sums[at - 1][name], by_arm[name], rows[-1].found[name][1], found[name][1])
-                for name in found
-            )
-            rho = shared / (se * rows[-1].se)
-        rows.append(_Row(at, look, found, se, rho))
-    taken = [at for at, row in enumerate(rows) if counted is None or counted[row.place]]
+        before = rows[-1] if rows and rows[-1].place == at - 1 else None
+        rows.append(_Row(at, look, found, _spread(before, sums[at - 1] if before else {}, by_arm, found)))
+    taken = tuple(at for at, row in enumerate(rows) if counted is None or counted[row.place])
     fractions = tuple(rows[at].look.fraction for at in taken)
-    correlations = tuple(
-        _product(row.rho for row in rows[before + 1 : at + 1]) for before, at in pairwise(taken)
+    trace = Trace((), tuple(row.spread for row in rows), taken, fractions)
+    found_of = _boundaries(
+        fractions, trace.correlations, alpha, planned=planned, always_on=always_on, tuned_for=alpha
     )
-    found_of = _boundaries(fractions, correlations, alpha, planned=planned, always_on=always_on)
     boundaries = dict(zip(taken, found_of, strict=True))
     points = []
     for at, row in enumerate(rows):
@@ -193,18 +265,50 @@ def trace_of(
                 boundary[0] if boundary else None,
             )
         )
-    return Trace(tuple(points), fractions, correlations)
+    return replace(trace, points=tuple(points))
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A look from which something could be computed; `rho` is its correlation with the row before it."""
+    """A look from which something could be computed."""
 
     place: int
     look: Look
     found: dict[str, tuple[Group, Vector]]
-    se: float
-    rho: float | None
+    spread: Spread
+
+
+def _spread(
+    before: _Row | None,
+    sums: Mapping[str, ArmLook],
+    by_arm: Mapping[str, ArmLook],
+    found: Mapping[str, tuple[Group, Vector]],
+) -> Spread:
+    """Return a look's spread; `sums` and `by_arm` are those of the look before, and its own."""
+    variance = sum(group.variance for group, _ in found.values())
+    size = sum(
+        _scale(weights) ** 2 * _level(by_arm[name]) ** 2 / by_arm[name].n
+        for name, (_, weights) in found.items()
+    )
+    if before is None:
+        return Spread(variance, None, size, 0.0)
+    shared = size_shared = 0.0
+    for name, (_, later) in found.items():
+        then, now, earlier = sums[name], by_arm[name], before.found[name][1]
+        shared += _shared(then, now, earlier, later)
+        kept = _scale(later) * float(now.kept[-1]) / then.n
+        size_shared += _scale(earlier) * _level(then) * kept / now.n
+    return Spread(variance, shared, size, size_shared)
+
+
+def _level(sums: ArmLook) -> float:
+    """Return the mean of what covariates are taken to explain in proportion: the number, or a ratio's denominator."""
+    return float(sums.first[-1]) / sums.n
+
+
+def _scale(weights: Vector) -> float:
+    """Return what a mean of 1 weighs in the estimate: 1, or in a ratio one over the mean of its denominator."""
+    return float(weights[0])
 
 
 def _product(correlations: Iterable[float | None]) -> float | None:
@@ -223,18 +327,33 @@ def _boundaries(
     *,
     planned: bool,
     always_on: bool,
+    tuned_for: float,
 ) -> list[tuple[float, float] | None]:
     """Return each look's (z, nominal alpha), None where it has none."""
     if not fractions or not (planned or always_on):
         return [None] * len(fractions)
-    from toolkit.stats.sequential import always_on_boundary, always_on_times, planned_boundaries
+    from toolkit.stats.sequential import (
+        always_on_boundary,
+        always_on_times,
+        late_boundary,
+        late_times,
+        planned_boundaries,
+    )
 
     if always_on:
         times = always_on_times(fractions, correlations)
-        found = [always_on_boundary(time, alpha) if time else None for time in times]
+        found = [always_on_boundary(time, alpha, tuned_for=tuned_for) if time else None for time in times]
     else:
-        found = list(planned_boundaries(fractions, alpha, correlations))
+        ended = _ended(fractions)
+        found = list(planned_boundaries(fractions, alpha, correlations))[: ended + 1]
+        late = late_times(fractions[ended:], correlations[ended:])[1:]
+        found += [late_boundary(time, alpha, tuned_for=tuned_for) for time in late]
     return [(each.z, each.nominal_alpha) if each else None for each in found]
+
+
+def _ended(fractions: Sequence[float]) -> int:
+    """Return the place of the look that ended the plan, or of the last one before."""
+    return next((at for at, fraction in enumerate(fractions) if fraction >= 1), len(fractions) - 1)
 
 
 def _group(sums: ArmLook) -> tuple[Group, Vector] | None:

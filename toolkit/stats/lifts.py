@@ -13,7 +13,7 @@ from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Metric
 from toolkit.stats.adjust import ArmRegression, outcome_of
 from toolkit.stats.cells import cells_of
-from toolkit.stats.compliance import on_exposed
+from toolkit.stats.compliance import Exposed, Refused, on_exposed
 from toolkit.stats.covariates import covariates_of, pairs_of, regressions_of, ways_of
 from toolkit.stats.curve import Schedule
 from toolkit.stats.distributions import ndtri
@@ -23,10 +23,12 @@ from toolkit.stats.multiplicity import benjamini_hochberg, holm
 from toolkit.stats.readings import Readings
 from toolkit.stats.results import Block, Correction, Decision, Lift
 from toolkit.stats.skew import corrected, corrected_relative
-from toolkit.stats.trust import judge
+from toolkit.stats.trust import Judged, judge
 
 __all__ = ["lifts_of"]
 
+PLAIN: dict[Decision, Decision] = {"adjusted": "raw", "capped_adjusted": "capped"}
+"""Of an adjusted block, the one that the effect on the exposed rests on: exposures are summed without covariates."""
 POWER = 0.8
 """The smallest detectable effect is found in this share of such experiments."""
 
@@ -132,7 +134,14 @@ def _lift(
 ) -> _Worked:
     alpha, control = experiment.analysis.alpha, experiment.control
     names = (arm, control)
-    level = looks.nominal(metric.name, arm, alpha)
+    explained: dict[str, float] = {}
+
+    def level_of(block: str, overall: float) -> float:
+        return looks.nominal(metric.name, arm, overall, explained=explained.get(block, 0.0))
+
+    def p_value_of(block: str, alone: float | None) -> float | None:
+        return looks.p_value(metric.name, arm, alone, explained=explained.get(block, 0.0))
+
     blocks: dict[str, Block] = {}
     groups_of: dict[str, tuple[Group, Group]] = {}
     notes: list[str] = []
@@ -147,11 +156,11 @@ def _lift(
             continue
         groups_of[plain] = treated, held
         cap = readings.caps.get(metric.name) if plain == "capped" else None
-        estimate, relative = _interval(plain, treated, held, level)
+        estimate, relative = _interval(plain, treated, held, level_of(plain, alpha))
         blocks[plain] = Block(
             estimate,
             relative,
-            looks.p_value(metric.name, arm, estimate.p_value),
+            p_value_of(plain, estimate.p_value),
             cap=cap.value if cap else None,
             capped_customers=cap.above if cap else None,
         )
@@ -159,15 +168,17 @@ def _lift(
         if all((*key, name) in fits and (*key, name) in readings.hc2 for name in names):
             treated, held = (fits[*key, name].group(*readings.hc2[*key, name]) for name in names)
             groups_of[adjusted] = treated, held
+            if estimate.se:
+                explained[adjusted] = 1 - (treated.variance + held.variance) / estimate.se**2
             blocks[adjusted], said = _adjusted(
                 experiment,
                 readings,
                 metric,
                 columns,
-                _interval(adjusted, treated, held, level),
+                _interval(adjusted, treated, held, level_of(adjusted, alpha)),
                 blocks[plain],
             )
-            p_value = looks.p_value(metric.name, arm, blocks[adjusted].p_value)
+            p_value = p_value_of(adjusted, blocks[adjusted].p_value)
             blocks[adjusted] = replace(blocks[adjusted], p_value=p_value)
             notes += said
         elif readings.covariates[metric.name]:
@@ -191,32 +202,55 @@ def _lift(
         blocks.get("capped"),
         blocks.get("capped_adjusted"),
         decision=decision,
-        alpha=level,
+        alpha=level_of(decision, alpha),
         notes=tuple(dict.fromkeys(notes)),
         harm=metric.harm,
         margin=metric.margin,
-        exposed=on_exposed(readings, metric, arm, control, level),
     )
     if decision not in groups_of:
         return _Worked(replace(lift, trusted=False), None)
     judged = judge(experiment, readings, metric, names, decision, groups_of, converters)
     treated, held = groups_of[judged.block]
+    level = level_of(judged.block, alpha)
     if judged.corrected:
         estimate, relative = _interval("skew_corrected", treated, held, level)
-        p_value = looks.p_value(metric.name, arm, estimate.p_value)
+        p_value = p_value_of(judged.block, estimate.p_value)
         block = replace(blocks[judged.block], absolute=estimate, relative=relative, p_value=p_value)
         lift = replace(lift, skew_corrected=block, decision="skew_corrected", corrects=judged.block)
     else:
         lift = replace(lift, decision=judged.block)
     decision = lift.decision
-    lift = replace(lift, trusted=judged.trusted, notes=(*lift.notes, *judged.notes))
+    lift = replace(lift, alpha=level, trusted=judged.trusted, notes=(*lift.notes, *judged.notes))
     detectable = (-ndtri(level / 2) - ndtri(1 - POWER)) * math.sqrt(treated.variance + held.variance)
     lift = _guarded(replace(lift, detectable=detectable or None))
+    if readings.exposed is not None and metric.kind != "ratio":
+        on = PLAIN.get(judged.block, judged.block)
+        if on != judged.block:
+            judged = judge(experiment, readings, metric, names, on, groups_of, converters)
+        way = "skew_corrected" if judged.corrected else on
+        level = level_of(on, alpha)
+        effect, _ = _interval(way, *groups_of[on], level)
+        reached = _on_exposed(readings, metric, names, judged, effect, level)
+        if isinstance(reached, Exposed):
+            reached = replace(reached, p_value=p_value_of(on, effect.p_value), block=way)
+        lift = replace(lift, exposed=reached)
 
     def interval(overall: float) -> tuple[Estimate, Relative]:
-        return _interval(decision, treated, held, looks.nominal(metric.name, arm, overall))
+        return _interval(decision, treated, held, level_of(lift.corrects or decision, overall))
 
     return _Worked(lift, interval)
+
+
+def _on_exposed(
+    readings: Readings, metric: Metric, names: tuple[str, str], judged: Judged, effect: Estimate, level: float
+) -> Exposed | Refused:
+    """Return the effect on the exposed in the judged block, from `effect`, its own on all assigned."""
+    column = f"c_{metric.name}" if judged.block == "capped" else readings.terms[metric.name][0]
+    found = on_exposed(readings, column, *names, effect, level)
+    if isinstance(found, Refused) or judged.trusted:
+        return found
+    said = "; ".join(each for each in (found.note, *judged.notes) if each)
+    return replace(found, trusted=False, note=said or None)
 
 
 def _interval(block: str, treated: Group, held: Group, alpha: float) -> tuple[Estimate, Relative]:

@@ -63,8 +63,8 @@ class Lift:
 
     `decision` names the block that counts; `skew_corrected` is there where the block that was planned
     (`corrects`) could not be trusted without a correction for skewness. Where there is nothing to compute from, the blocks are None and
-    `notes` say why. `alpha` is the level that the blocks' intervals are at: the experiment's, or at a weekly look
-    that of its boundary. `corrected` is what the family makes of the deciding block, `exposed` the effect on those
+    `notes` say why. `alpha` is the level that the deciding block's interval is at: the experiment's, or at a weekly look
+    that of its boundary, which is farther out where covariates are adjusted for. `corrected` is what the family makes of the deciding block, `exposed` the effect on those
     exposed, `detectable` the smallest effect that 8 of 10 such looks would find. `answer` is a guardrail's: `safe`
     (no harm beyond the margin), `harm` or `unclear`.
     """

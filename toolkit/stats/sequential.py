@@ -33,6 +33,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,9 @@ __all__ = [
     "always_on_p_value",
     "always_on_times",
     "information_from",
+    "late_boundary",
+    "late_p_value",
+    "late_times",
     "mixing_for",
     "planned_boundaries",
     "planned_p_value",
@@ -58,6 +62,11 @@ USUAL = 0.05
 """The alpha at which boundaries are most likely to be known already."""
 FARTHEST = 8.0
 """No boundary is farther out: 6e-16 of a normal distribution lies beyond, and 1 − alpha / 2 is still not 1."""
+LATE = 0.5
+"""The part of alpha at which looks after a plan's end are bounded, all of them together: alpha itself is spent by then.
+
+By simulation, half a year of them makes 5 % at most 5.3 %, after plans of 1.5 to 13 weeks; the whole of alpha, 5.7 %.
+"""
 CLOSEST = math.sqrt(0.998)
 """Successive looks count as correlated no more than this: smaller is the safe side, and spares a finer grid."""
 FAINTEST = 1e-6
@@ -100,7 +109,7 @@ def planned_boundaries(
     `fractions` are the looks' dates as fractions of the plan, increasing, in whatever gaps, and not chosen by what
     was seen. A look that was missed is left out: the next one spends its share. The first look at or after the end
     spends what is left. Those after it have no boundary (None), for alpha is spent: what comes late restates that
-    look, and is no new one. No look's boundary depends on later looks.
+    look, and is no new one; where the numbers go on growing it is one, and `late_boundary` is for it. No look's boundary depends on later looks.
 
     `correlations` are those of successive looks' estimates, one fewer than looks (across a missed look their own,
     or the product). By the recursion of Armitage, McPherson & Rowe (1969; Jennison & Turnbull 2000, ch. 19), on
@@ -316,20 +325,21 @@ def mixing_for(alpha: float) -> float:
     return r
 
 
-def always_on_boundary(time: float, alpha: float) -> Boundary:
-    """Return the boundary at `time` of looks without an end, narrowest at time 1.
+def always_on_boundary(time: float, alpha: float, *, tuned_for: float | None = None) -> Boundary:
+    """Return the boundary at `time` of looks without an end, narrowest at time 1 for the alpha it is `tuned_for`.
 
     Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024, theorem 2.2), after Robbins (1970), in standard errors:
     z² = (1 + 1 / rt) log((1 + rt) / alpha²). With the r of `mixing_for` it is least at time 1, r + 1: for alpha 0.05
     z is 3.04 there, 1.55 times a fixed interval. Valid, for samples that are large at the first look, at all looks
-    together if they correlate at least as √(t_v / t_w).
+    together if they correlate at least as √(t_v / t_w). Any r is valid at any alpha: `tuned_for` (`alpha` itself if not
+    given) says whose it is, for a p-value knows one mixture only, and agrees with the intervals of no other.
 
     Raises:
         ValueError: a time not above zero, or an alpha outside (0, 1).
     """
     if not 0 < alpha < 1 or not time > 0:
         raise ValueError(f"alpha {alpha} must lie between 0 and 1, and time {time} above 0")
-    grown = mixing_for(alpha) * time
+    grown = mixing_for(tuned_for or alpha) * time
     z = min(math.sqrt((1 + 1 / grown) * (math.log1p(grown) - 2 * math.log(alpha))), FARTHEST)
     return Boundary(z, _nominal(z), None)
 
@@ -337,13 +347,39 @@ def always_on_boundary(time: float, alpha: float) -> Boundary:
 def always_on_p_value(z: float, time: float, alpha: float) -> float:
     """Return the p-value at `time` of an estimate z standard errors from zero, on the boundary tuned for `alpha`.
 
-    It is valid at all looks together, and at most alpha if and only if the look's interval excludes zero:
+    It is valid at all looks together, and below any alpha if and only if the interval of that mixture excludes zero:
     √(1 + rt) exp(−z² rt / (2 (1 + rt))), the inverse of the mixture's likelihood ratio (Johari et al. 2022).
     From the farthest boundary on it is at most the nominal one.
     """
     grown = mixing_for(alpha) * time
     p_value = min(1.0, math.exp(0.5 * math.log1p(grown) - z * z * grown / (2 * (1 + grown))))
     return min(p_value, _nominal(abs(z))) if abs(z) >= FARTHEST else p_value
+
+
+def late_times(fractions: Sequence[float], correlations: Sequence[float | None]) -> tuple[float, ...]:
+    """Return the times of looks after a plan's end for `late_boundary`; the first is the look that ended the plan.
+
+    As `always_on_times`, from that look on: whatever was looked at before it has been paid for. Where a correlation is
+    unknown, or nothing above zero, time goes as the calendar does, as with independent increments.
+    """
+    times = [fractions[0]]
+    for (before, now), rho in zip(pairwise(fractions), correlations, strict=True):
+        grown = min(rho, 1.0) ** -2 if rho is not None and rho > 0 else now / before
+        times.append(max(now, times[-1] * grown))
+    return tuple(times)
+
+
+def late_boundary(time: float, alpha: float, *, tuned_for: float) -> Boundary:
+    """Return the boundary of a look that comes after a plan's end, at numbers that went on growing.
+
+    The plan has spent alpha, so that of looks without an end, at `LATE` of alpha, is for all that come later.
+    """
+    return always_on_boundary(time, LATE * alpha, tuned_for=tuned_for)
+
+
+def late_p_value(z: float, time: float, tuned_for: float) -> float:
+    """Return the p-value that is below an alpha if and only if the interval of `late_boundary` excludes zero."""
+    return min(1.0, always_on_p_value(z, time, tuned_for) / LATE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -102,7 +102,7 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
         )
         readings = read(con, experiment, evidence, spec.path)
         mixing = mixing_of(con, lake, experiment, as_of_end=as_of_end)
-        exposed = exposed_sums(con, lake, experiment, evidence, as_of_end=as_of_end)
+        exposed = exposed_sums(con, lake, experiment, evidence, readings.caps, as_of_end=as_of_end)
         readings = replace(readings, exposed=exposed)
         looks = take_looks(con, experiment, evidence, readings, as_of)
         maturity = maturity_at(con, lake, experiment, evidence, as_of_end=as_of_end)

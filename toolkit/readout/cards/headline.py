@@ -68,7 +68,9 @@ def _facts(readout: Readout) -> list[tuple[str, str]]:
     )
     looks = record.get("looks") or {}
     as_of = day(record["as_of"])
-    if looks.get("boundary") == "planned":
+    if looks.get("ended_on"):
+        as_of += f"; the plan ended on {day(looks['ended_on'])}, look {looks['number']} of {looks['of']}"
+    elif looks.get("boundary") == "planned":
         as_of += f", look {looks['number']} of {looks['of']}"
     through = instant(record["data_through"]) if record["data_through"] else "not recorded"
     maturity = record.get("maturity") or {}

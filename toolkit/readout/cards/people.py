@@ -91,14 +91,16 @@ def exposed(readout: Readout) -> Card | None:
         return None
     lines: list[Line] = []
     shares: dict[str, float] = {}
-    refused: dict[str, None] = {}
+    doubts: dict[str, None] = {}
     for view in views:
         found = view.lift["exposed"]
         if found.get("refused"):
-            refused[found["refused"]] = None
+            doubts[found["refused"]] = None
             continue
         shares[view.arm] = found["exposed_share"]
-        if not view.trusted:
+        if not (view.trusted and found.get("trusted", True)):
+            if view.trusted:
+                doubts[f"{view.label}, per customer reached: {found['note']}"] = None
             lines.append(
                 Line.of(
                     (view.label, view.arm),
@@ -109,25 +111,23 @@ def exposed(readout: Readout) -> Card | None:
                 )
             )
             continue
+        assigned = (
+            view.lift.get(found.get("block", "")) or view.block
+        )  # without covariates, as the effect beside it
         decimals = min(4, view.unit.decimals(found["low"], found["high"], found["value"]))
         effect = (
             view.unit.change(found["value"], decimals),
             view.unit.interval(found["low"], found["high"], decimals),
         )
         lines.append(
-            Line.of(
-                (view.label, view.arm),
-                percent(found["exposed_share"]),
-                view.absolute(view.lift["raw"]),
-                effect,
-            )
+            Line.of((view.label, view.arm), percent(found["exposed_share"]), view.absolute(assigned), effect)
         )
     by_message = _flag_unseen(readout)
     columns = (
         Column("Metric and arm"),
         Column("Reached by message" if by_message else "Reached", numeric=True),
-        Column("Per customer assigned, as measured", numeric=True),
-        Column("Per customer reached, as measured", numeric=True),
+        Column("Per customer assigned, unadjusted", numeric=True),
+        Column("Per customer reached, unadjusted", numeric=True),
     )
     reached = words.listed([f"{percent(share)} of {arm}" for arm, share in shares.items()])
     insight = (
@@ -143,7 +143,7 @@ def exposed(readout: Readout) -> Card | None:
         insight,
         table=Table("Effect on all assigned, and on those reached", columns, tuple(lines)) if lines else None,
         notes=(
-            *(words.sentence(each) for each in refused),
+            *(words.sentence(each) for each in doubts),
             words.REACHED_BY_MESSAGE if by_message else words.EXPOSED,
             words.NO_OPENERS,
         ),

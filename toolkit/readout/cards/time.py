@@ -51,12 +51,14 @@ def weeks(readout: Readout) -> Card | None:
         return None
     number = readout.record.get("looks") or {}
     of = f"Look {number['number']} of {number['of']}: " if number.get("boundary") == "planned" else ""
+    if number.get("ended_on"):
+        of = f"The plan ended on {day(number['ended_on'])}: "
     return Card(
         "weeks",
         "Is it settled?",
         words.sentence(of + "; ".join(said)),
         tuple(figures),
-        notes=(words.CURVE_HINT,),
+        notes=(words.CURVE_HINT, *([words.sentence(number["note"])] if number.get("note") else [])),
     )
 
 
