@@ -110,6 +110,28 @@ def test_a_cell_of_few_customers_is_neither_shown_nor_to_be_had_by_subtraction(t
         assert in_other >= 10
 
 
+def test_customers_without_a_level_and_those_whose_level_is_called_unknown_are_one_level(tmp_path):
+    frame = world(tmp_path)
+    rows = pd.read_parquet(tmp_path / "outcomes.parquet")
+    silver = rows.index[rows["tier"] == "silver"]
+    rows.loc[silver, "tier"] = "unknown"
+    rows.loc[silver[:300], "tier"] = None
+    rows.loc[rows["tier"] == "gold", "tier"] = "bronze"
+    rows.to_parquet(tmp_path / "outcomes.parquet")
+    found = measured(tmp_path)
+    parts = {(lift.level, lift.arm): lift for lift in found.lifts if lift.breakdown and lift.metric == "spend"}
+    # the 12 of level `rare` are shown with those unknown, so that nothing can be had by subtraction
+    assert {level for level, _ in parts} == {"bronze", "other"}
+    known = frame["tier"].isin(["bronze", "gold"])
+    for level, mine in (("bronze", known), ("other", ~known)):
+        for arm in ("holdout", "one", "two"):
+            here = frame[mine & (frame["arm"] == arm)]
+            lift = parts[level, "two" if arm == "two" else "one"]
+            assert lift.customers[arm] == len(here)
+            assert lift.converters[arm] == (here["spend"] > 0).sum()
+            assert lift.means[arm] == pytest.approx(here["spend"].mean())
+
+
 @pytest.mark.parametrize(
     ("left", "margin", "answer"),
     [((0.1, 0.1, 0.1), 0.05, "safe"), ((0.1, 0.2, 0.2), 0.01, "harm"), ((0.1, 0.1, 0.1), 0.0005, "unclear")],

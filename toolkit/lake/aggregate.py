@@ -47,6 +47,19 @@ class Summed:
     known: dict[str, int]
     largest: dict[str, tuple[float, int]]
 
+    def __add__(self, other: Summed) -> Summed:
+        """Return what was found of both groups together."""
+        return Summed(
+            self.rows + other.rows,
+            self.moments + other.moments,
+            {name: count + other.active[name] for name, count in self.active.items()},
+            {name: count + other.known[name] for name, count in self.known.items()},
+            {
+                name: (max(most, other.largest[name][0]), positive + other.largest[name][1])
+                for name, (most, positive) in self.largest.items()
+            },
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sums:
@@ -94,7 +107,7 @@ class Sums:
     ) -> dict[Level, dict[str, Summed]]:
         """Return per (breakdown, level) and arm what its customers sum to; `unit` has every customer then.
 
-        Customers whose level is not known make up the level `unknown`.
+        Customers whose level is not known make up the level `unknown`, with those whose level is called so.
         """
         if not breakdowns:
             return {}
@@ -111,7 +124,8 @@ class Sums:
             marked, levels, rest = row[1 : 1 + width], row[1 + width : 1 + 2 * width], row[1 + 2 * width :]
             place = next(at for at, mark in enumerate(marked) if not mark)
             level = (breakdowns[place], "unknown" if levels[place] is None else str(levels[place]))
-            found.setdefault(level, {})[arms[row[0]]] = self._read(rest)
+            here, arm = found.setdefault(level, {}), arms[row[0]]
+            here[arm] = here[arm] + self._read(rest) if arm in here else self._read(rest)
         return {level: found[level] for level in sorted(found)}
 
     def _asked(self) -> str:
