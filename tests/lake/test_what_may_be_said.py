@@ -119,7 +119,9 @@ def test_customers_without_a_level_and_those_whose_level_is_called_unknown_are_o
     rows.loc[rows["tier"] == "gold", "tier"] = "bronze"
     rows.to_parquet(tmp_path / "outcomes.parquet")
     found = measured(tmp_path)
-    parts = {(lift.level, lift.arm): lift for lift in found.lifts if lift.breakdown and lift.metric == "spend"}
+    parts = {
+        (lift.level, lift.arm): lift for lift in found.lifts if lift.breakdown and lift.metric == "spend"
+    }
     # the 12 of level `rare` are shown with those unknown, so that nothing can be had by subtraction
     assert {level for level, _ in parts} == {"bronze", "other"}
     known = frame["tier"].isin(["bronze", "gold"])

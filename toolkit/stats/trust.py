@@ -40,7 +40,10 @@ def judge(
     What is asked depends on the numbers' shape over both arms, on covariates and on sizes, hardly on the
     difference: choosing does not select. Where the planned block is not to be trusted as it stands, a share or a
     mean is corrected for skewness; where it is the adjustment that cannot be trusted, the unadjusted one decides.
+    Of a metric whose cap cannot be taken yet nothing is to be trusted.
     """
+    if metric.name in readings.waiting:
+        return Judged(planned, corrected=False, trusted=False, notes=(readings.waiting[metric.name],))
     plain: dict[str, Decision] = {"adjusted": "raw", "capped_adjusted": "capped"}
     first: str | None = None
     for block in (planned, plain.get(planned, planned)):

@@ -92,6 +92,7 @@ def take_looks(
                 counted=counted,
             )
             for metric, by_look in sums.items()
+            if metric not in readings.waiting
             for arm in experiment.treatments
         }
     whole = experiment.complete_at - experiment.starts_at

@@ -95,7 +95,7 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
     tables = {name: lake.version(name) for name in BESIDE}
     with connect(workspace.settings.lift_engine) as con:
         evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end, keep=True)
-        readings = read(con, experiment, evidence, spec.path)
+        readings = read(con, experiment, evidence)
         mixing = mixing_of(con, lake, experiment, as_of_end=as_of_end)
         exposed = exposed_sums(con, lake, experiment, evidence, as_of_end=as_of_end)
         readings = replace(readings, exposed=exposed)
