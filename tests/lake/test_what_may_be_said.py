@@ -309,6 +309,45 @@ def test_an_adjustment_that_explains_the_largest_customers_does_not_make_their_t
     )
 
 
+SMALL = """\
+key: small
+start: 2026-01-01
+end: 2026-02-01
+arms: {holdout: 0.5, treatment: 0.5}
+control: holdout
+assignment: {source: files, path: outcomes.parquet}
+outcomes: {source: files, path: outcomes.parquet}
+metrics:
+  - {name: spend, kind: mean, column: spend, role: primary, covariates: [x0, x1, x2, x3, x4]}
+"""
+
+
+@pytest.mark.parametrize(("customers", "decision"), [(20, "raw"), (60, "adjusted")])
+def test_with_too_few_customers_for_its_covariates_the_unadjusted_numbers_decide(
+    tmp_path, customers, decision
+):
+    rng = np.random.default_rng(4)
+    before = rng.normal(5, 1, (2 * customers, 5))
+    frame = pd.DataFrame(before, columns=[f"x{n}" for n in range(5)]).assign(
+        id=[f"c{n}" for n in range(2 * customers)],
+        arm=np.tile(["holdout", "treatment"], customers),
+        assigned_at=pd.Timestamp("2026-01-02", tz="UTC"),
+        spend=before.sum(axis=1) + rng.normal(20, 1, 2 * customers),
+    )
+    frame.to_parquet(tmp_path / "outcomes.parquet")
+    (lift,) = measured(tmp_path, spec=SMALL).lifts
+    assert (lift.decision, lift.trusted) == (decision, True)
+    assert lift.adjusted.absolute.se < lift.raw.absolute.se
+    assert lift.notes == (
+        (
+            "the unadjusted numbers decide: adjusting by 5 covariates in arms of 20 and 20 customers makes the "
+            "interval too narrow; read the unadjusted one, or name fewer covariates",
+        )
+        if decision == "raw"
+        else ()
+    )
+
+
 def test_the_effect_on_the_exposed_is_the_effect_over_the_share_exposed(tmp_path):
     frame = shop(tmp_path)
     found = measured(tmp_path, spec=EVENTS, as_of=date(2026, 1, 31))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Metric
+from toolkit.stats.adjust import FEWEST_DF, degrees_of_freedom
 from toolkit.stats.covariates import covariates_of
 from toolkit.stats.estimate import Group
 from toolkit.stats.readings import Readings
@@ -86,6 +87,12 @@ def _distrust(
     if decision.endswith("adjusted"):
         terms = (f"c_{metric.name}",) if capped else readings.terms[metric.name]
         columns, kept, _ = covariates_of(experiment, readings, metric, terms)
+        treated, control = groups
+        if degrees_of_freedom(treated.n, control.n, len(kept)) < FEWEST_DF:
+            return (
+                f"adjusting by {len(kept)} covariate{'' if len(kept) == 1 else 's'} in arms of {treated.n:,} and "
+                f"{control.n:,} customers makes the interval too narrow; read the unadjusted one, or name fewer covariates"
+            )
         for place in kept:
             both = [readings.mean_of(name, columns[place]) for name in names]
             covariates.append((both[0], both[1]))
