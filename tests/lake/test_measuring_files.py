@@ -519,3 +519,82 @@ def test_of_two_rows_that_are_one_order_the_same_counts_in_whatever_order_they_s
         row["event_id"] = None
     one, other = sums(measured(only(case, *rows))), sums(measured(only(case, *reversed(rows))))
     assert one == pytest.approx(other, abs=1e-9)
+
+
+@pytest.mark.parametrize("looks", ["fixed", "weekly"])
+def test_a_cap_waits_until_enough_have_bought_and_all_else_is_measured(case, looks):
+    """Of 80 customers 27 buy in the end; above the quantile 0.75 stand 20."""
+    case.spec = (
+        FILES.replace("value: amount}", "value: amount, cap: 0.75}") + f"analysis: {{looks: {looks}}}\n"
+    )
+    path = case.write()
+    early, late = measured(path, date(2026, 1, 13)), measured(path)
+    rate, revenue = early.lifts
+    assert revenue.capped is None
+    assert not revenue.trusted
+    assert revenue.notes[-1] == (
+        "capped at the quantile 0.75 it needs 20 of 80 customers above zero, and 19 are; "
+        "it becomes readable as customers buy"
+    )
+    assert rate.raw.absolute.se > 0
+    assert len(early.checks) == len(late.checks)
+    assert {metric for metric, _ in early.schedule.traces} == (
+        {"purchase_rate"} if looks == "weekly" else set()
+    )
+    assert late.lifts[1].decision == "capped"
+    assert late.lifts[1].capped.cap > 0
+
+
+def test_a_primary_metric_whose_cap_waits_says_so_in_the_verdict(case):
+    case.spec = FILES.replace(", role: primary", "").replace(
+        "value: amount", "value: amount, cap: 0.75, role: primary"
+    )
+    found = measured(case.write(), date(2026, 1, 7))
+    assert found.verdict.status == "not_readable"
+    assert found.verdict.text.startswith(
+        "No lift can be read yet: capped at the quantile 0.75 it needs 20 of 80"
+    )
+
+
+OUTCOMES = """\
+key: ready
+start: 2026-01-01
+end: 2026-02-01
+arms: {holdout: 0.5, treatment: 0.5}
+control: holdout
+assignment: {source: files}
+outcomes: {source: files}
+metrics:
+  - {name: profit, kind: mean, column: profit, cap: CAP}
+"""
+
+
+@pytest.mark.parametrize("cap", [0.6, 0.9, 0.98])
+@pytest.mark.parametrize("silent", [0, 4])
+def test_a_cap_is_the_quantile_of_all_customers_and_none_where_it_is_not_above_zero(case, cap, silent):
+    """Of 80 customers 12 bring a profit, the silent ones nothing, and all others a loss."""
+    profit = np.r_[np.arange(1.0, 13.0), -np.arange(5.0, 73.0)]
+    case.spec = OUTCOMES.replace("CAP", str(cap))
+    profit[20 : 20 + silent] = 0.0
+    rows = pd.DataFrame({"id": case.people["id"], "profit": profit})
+    path = case.write()
+    rows[rows["profit"] != 0].to_parquet(path.parent / "outcomes.parquet")
+    (lift,) = measured(path).lifts
+    quantile = np.quantile(profit, cap)
+    if quantile > 0:
+        assert lift.capped.cap == pytest.approx(quantile)
+        assert lift.capped.capped_customers == (profit > quantile).sum()
+    else:
+        assert lift.capped is None
+        assert "of 80 customers above zero, and 12 are" in lift.notes[-1]
+
+
+@pytest.mark.parametrize("loss", [-1.0, -0.1])
+def test_a_cap_between_a_loss_and_a_profit_is_the_quantile_between_them(case, loss):
+    profit = np.r_[np.arange(1.0, 13.0), np.full(68, loss)]
+    quantile = np.quantile(profit, 0.85)
+    case.spec = OUTCOMES.replace("CAP", "0.85")
+    path = case.write()
+    pd.DataFrame({"id": case.people["id"], "profit": profit}).to_parquet(path.parent / "outcomes.parquet")
+    (lift,) = measured(path).lifts
+    assert (lift.capped and lift.capped.cap) == (pytest.approx(quantile) if quantile > 0 else None)

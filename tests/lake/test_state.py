@@ -286,6 +286,18 @@ def test_every_week_says_what_reading_everything_says(tmp_path, monkeypatch, use
         assert any(each.changed_since > START.timestamp() * 1e6 + 7 * 86_400e6 for each in used)
 
 
+def test_every_week_says_what_reading_everything_says_while_caps_wait_for_customers_to_buy(tmp_path, used):
+    home, readable = tmp_path / "lake", []
+    world, path = World(home, 2), write_spec(tmp_path, looks="weekly", capped=CAPPED.replace("0.9", "0.6"))
+    for week in range(WEEKS):
+        world.week(week)
+        found = said(home, path, day(week))
+        same(found, fresh(home, path, day(week), tmp_path / "aside"), f"week {week}")
+        readable.append(any(lift["capped"] for lift in found["lifts"]))
+    assert used
+    assert readable == [False, False, False, True, True]
+
+
 def test_an_earlier_date_and_the_same_date_again_are_measured_as_if_nothing_was_kept(tmp_path, used):
     home, path = tmp_path / "lake", write_spec(tmp_path)
     world = World(home, 11)

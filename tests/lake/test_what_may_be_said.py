@@ -110,6 +110,30 @@ def test_a_cell_of_few_customers_is_neither_shown_nor_to_be_had_by_subtraction(t
         assert in_other >= 10
 
 
+def test_customers_without_a_level_and_those_whose_level_is_called_unknown_are_one_level(tmp_path):
+    frame = world(tmp_path)
+    rows = pd.read_parquet(tmp_path / "outcomes.parquet")
+    silver = rows.index[rows["tier"] == "silver"]
+    rows.loc[silver, "tier"] = "unknown"
+    rows.loc[silver[:300], "tier"] = None
+    rows.loc[rows["tier"] == "gold", "tier"] = "bronze"
+    rows.to_parquet(tmp_path / "outcomes.parquet")
+    found = measured(tmp_path)
+    parts = {
+        (lift.level, lift.arm): lift for lift in found.lifts if lift.breakdown and lift.metric == "spend"
+    }
+    # the 12 of level `rare` are shown with those unknown, so that nothing can be had by subtraction
+    assert {level for level, _ in parts} == {"bronze", "other"}
+    known = frame["tier"].isin(["bronze", "gold"])
+    for level, mine in (("bronze", known), ("other", ~known)):
+        for arm in ("holdout", "one", "two"):
+            here = frame[mine & (frame["arm"] == arm)]
+            lift = parts[level, "two" if arm == "two" else "one"]
+            assert lift.customers[arm] == len(here)
+            assert lift.converters[arm] == (here["spend"] > 0).sum()
+            assert lift.means[arm] == pytest.approx(here["spend"].mean())
+
+
 @pytest.mark.parametrize(
     ("left", "margin", "answer"),
     [((0.1, 0.1, 0.1), 0.05, "safe"), ((0.1, 0.2, 0.2), 0.01, "harm"), ((0.1, 0.1, 0.1), 0.0005, "unclear")],
@@ -282,6 +306,45 @@ def test_an_adjustment_that_explains_the_largest_customers_does_not_make_their_t
     assert (lift.decision, lift.trusted) == ("adjusted", trusted)
     assert [note for note in lift.notes if note.startswith("so uneven")] == (
         [] if trusted else [lift.notes[-1]]
+    )
+
+
+SMALL = """\
+key: small
+start: 2026-01-01
+end: 2026-02-01
+arms: {holdout: 0.5, treatment: 0.5}
+control: holdout
+assignment: {source: files, path: outcomes.parquet}
+outcomes: {source: files, path: outcomes.parquet}
+metrics:
+  - {name: spend, kind: mean, column: spend, role: primary, covariates: [x0, x1, x2, x3, x4]}
+"""
+
+
+@pytest.mark.parametrize(("customers", "decision"), [(20, "raw"), (60, "adjusted")])
+def test_with_too_few_customers_for_its_covariates_the_unadjusted_numbers_decide(
+    tmp_path, customers, decision
+):
+    rng = np.random.default_rng(4)
+    before = rng.normal(5, 1, (2 * customers, 5))
+    frame = pd.DataFrame(before, columns=[f"x{n}" for n in range(5)]).assign(
+        id=[f"c{n}" for n in range(2 * customers)],
+        arm=np.tile(["holdout", "treatment"], customers),
+        assigned_at=pd.Timestamp("2026-01-02", tz="UTC"),
+        spend=before.sum(axis=1) + rng.normal(20, 1, 2 * customers),
+    )
+    frame.to_parquet(tmp_path / "outcomes.parquet")
+    (lift,) = measured(tmp_path, spec=SMALL).lifts
+    assert (lift.decision, lift.trusted) == (decision, True)
+    assert lift.adjusted.absolute.se < lift.raw.absolute.se
+    assert lift.notes == (
+        (
+            "the unadjusted numbers decide: adjusting by 5 covariates in arms of 20 and 20 customers makes the "
+            "interval too narrow; read the unadjusted one, or name fewer covariates",
+        )
+        if decision == "raw"
+        else ()
     )
 
 

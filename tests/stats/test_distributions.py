@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.stats.distributions import chi2_sf, ndtr, ndtri, t_quantile, t_sf, t_upper
+from toolkit.stats.distributions import binomial_p, chi2_sf, ndtr, ndtri, t_quantile, t_sf, t_upper
 
 DF = st.one_of(st.floats(1, 300), st.floats(300, 1e8))
 
@@ -34,6 +34,15 @@ def test_t_quantiles_are_scipys(tail, df):
     expected = scipy.stats.t.isf(tail, df)
     assert t_upper(tail, df) == pytest.approx(expected, rel=1e-10)
     assert t_quantile(1 - tail, df) == pytest.approx(scipy.stats.t.ppf(1 - tail, df), rel=1e-8)
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(1, 5000), st.floats(1e-4, 0.9999))
+def test_exact_binomial_p_values_are_scipys(data, of, share):
+    near = min(max(round(of * share), 0), of)
+    count = data.draw(st.one_of(st.integers(0, of), st.integers(max(near - 9, 0), min(near + 9, of))))
+    expected = scipy.stats.binomtest(count, of, share).pvalue
+    assert binomial_p(count, of, share) == pytest.approx(expected, rel=1e-8, abs=1e-290)
 
 
 @pytest.mark.parametrize("df", [1, 2, 2.5, 3, 7.3, 30, 199.9, 200.1, 1234.5, 99_999, 100_001, 3e6])

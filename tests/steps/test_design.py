@@ -159,6 +159,17 @@ def test_a_cap_is_applied_before_the_effect_is_worked_out(past):
     assert found.effect < plain.effect
 
 
+def test_a_cap_that_too_few_have_bought_for_is_told_while_it_can_be_changed_and_the_rest_is_planned(past):
+    past.spec = SPEC.replace("window: 14d}\n", "window: 14d, cap: 0.6}\n")
+    found = designed(past.write())
+    assert row(found, "revenue").effect is None
+    assert row(found, "revenue").why == (
+        f"capped at the quantile 0.6 it needs 1,200 of 3,000 customers above zero, and {past.bought.sum()} are; "
+        "it becomes readable as customers buy. If no more will, cap it higher before anybody is assigned"
+    )
+    assert row(found, "purchase_rate").effect > 0
+
+
 def test_a_cap_that_follows_from_sizes_follows_from_the_planned_ones(past):
     past.spec = SPEC.replace("window: 14d}\n", "window: 14d, cap: auto}\n")
     found = row(designed(past.write()), "revenue")

@@ -47,6 +47,19 @@ class Summed:
     known: dict[str, int]
     largest: dict[str, tuple[float, int]]
 
+    def __add__(self, other: Summed) -> Summed:
+        """Return what was found of both groups together."""
+        return Summed(
+            self.rows + other.rows,
+            self.moments + other.moments,
+            {name: count + other.active[name] for name, count in self.active.items()},
+            {name: count + other.known[name] for name, count in self.known.items()},
+            {
+                name: (max(most, other.largest[name][0]), positive + other.largest[name][1])
+                for name, (most, positive) in self.largest.items()
+            },
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sums:
@@ -94,7 +107,7 @@ class Sums:
     ) -> dict[Level, dict[str, Summed]]:
         """Return per (breakdown, level) and arm what its customers sum to; `unit` has every customer then.
 
-        Customers whose level is not known make up the level `unknown`.
+        Customers whose level is not known make up the level `unknown`, with those whose level is called so.
         """
         if not breakdowns:
             return {}
@@ -111,7 +124,8 @@ class Sums:
             marked, levels, rest = row[1 : 1 + width], row[1 + width : 1 + 2 * width], row[1 + 2 * width :]
             place = next(at for at, mark in enumerate(marked) if not mark)
             level = (breakdowns[place], "unknown" if levels[place] is None else str(levels[place]))
-            found.setdefault(level, {})[arms[row[0]]] = self._read(rest)
+            here, arm = found.setdefault(level, {}), arms[row[0]]
+            here[arm] = here[arm] + self._read(rest) if arm in here else self._read(rest)
         return {level: found[level] for level in sorted(found)}
 
     def _asked(self) -> str:
@@ -199,11 +213,12 @@ def centres_of(con: Engine, columns: Sequence[str], *, rows: int | None = None) 
     }
 
 
-def cap_of(con: Engine, column: str, quantile: float, customers: int) -> tuple[float, int]:
+def cap_of(con: Engine, column: str, quantile: float, customers: int) -> tuple[float | None, int]:
     """Return the pooled `quantile` of `column` over all `customers`, and how many lie above it.
 
-    Silent customers count as zeros. Linear interpolation between order statistics (Hyndman & Fan 1996,
-    type 7). Only the few largest values are sorted.
+    None where it does not lie above zero, with the customers who do: as a cap it would make them all alike. Silent
+    customers count as zeros, below which stand those below zero (refunds). Linear interpolation between order
+    statistics (Hyndman & Fan 1996, type 7). Only the few largest values are sorted.
     """
     place = (customers - 1) * quantile
     below = int(np.floor(place))
@@ -211,13 +226,17 @@ def cap_of(con: Engine, column: str, quantile: float, customers: int) -> tuple[f
     rows = con.rows(
         f"SELECT {column} FROM unit WHERE {column} <> 0 ORDER BY {column} DESC LIMIT {from_top + 1}"
     )
-    # values below zero (refunds) stand under the silent ones; at these quantiles they are never reached
-    values = [max(float(value), 0.0) for (value,) in rows]
-    values += [0.0] * (from_top + 1 - len(values))
+    values = [float(value) for (value,) in rows]
+    under = [value for value in values if value < 0]
+    known = len(values)
+    if under and known > from_top:
+        known = con.one(f"SELECT count(*) FROM unit WHERE {column} <> 0")[0]
+    silent = min(customers - known, from_top + 1)
+    values = [*values[: len(values) - len(under)], *[0.0] * silent, *under]
     lower, upper = values[from_top], values[max(from_top - 1, 0)]
     cap = lower + (upper - lower) * (place - below)
-    above = con.one(f"SELECT count(*) FROM unit WHERE {column} > {literal(cap)}")[0]
-    return cap, int(above)
+    above = con.one(f"SELECT count(*) FROM unit WHERE {column} > {literal(max(cap, 0.0))}")[0]
+    return None if cap <= 0 else cap, int(above)
 
 
 def literal(value: float) -> str:

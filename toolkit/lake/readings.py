@@ -10,7 +10,6 @@ import numpy as np
 
 from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Mean
-from toolkit.errors import SpecError
 from toolkit.lake.aggregate import Summed, Sums, cap_of, centres_of, literal
 from toolkit.lake.engine import Engine
 from toolkit.lake.outcomes import Evidence
@@ -32,20 +31,19 @@ SHIFT = 0.03
 """What another ratio may change a customer's linear number by, in standard deviations of those numbers."""
 
 
-def read(con: Engine, experiment: Experiment, evidence: Evidence, spec: str) -> Readings:
+def read(con: Engine, experiment: Experiment, evidence: Evidence) -> Readings:
     """Return the readings of `unit`, which `gather` made.
 
     One pass, on the assumption that the first rows tell where the columns lie, and that every attribute is
     known for everybody; where that was wrong, once more with what is known then.
 
     Raises:
-        SpecError: a cap is so low that it would cut off every customer who bought.
         DataError: a file holds rows that cannot be used.
     """
     needs, customers, arms = evidence.needs, evidence.customers, list(experiment.arms)
     # what is added up from events lies around zero, where most customers are: only given columns need a centre
     given = [each.name for each in needs.columns if each.attribute or (each.term and each.term.column)]
-    caps = _caps(con, experiment, evidence, spec)
+    caps, waiting = _caps(con, experiment, evidence)
     rated = [name for terms in needs.terms.values() if len(terms) > 1 for name in terms]
     means = centres_of(con, list(dict.fromkeys([*given, *rated])), rows=SAMPLED)
     centres = {name: means[name] for name in given}
@@ -77,6 +75,7 @@ def read(con: Engine, experiment: Experiment, evidence: Evidence, spec: str) -> 
         },
         largest={arm: found.largest for arm, found in by_arm.items()},
         worth=needs.worth,
+        waiting=waiting,
     )
     fits = regressions_of(experiment, readings)
     return replace(readings, hc2=residual_sums(con, arms, sums, by_arm, fits))
@@ -169,31 +168,40 @@ def _moments(found: Mapping[str, Summed]) -> dict[str, Moments]:
     return {arm: each.moments for arm, each in found.items()}
 
 
-def _caps(con: Engine, experiment: Experiment, evidence: Evidence, spec: str) -> dict[str, Cap]:
-    caps, needs, customers = {}, evidence.needs, evidence.customers
+def _caps(con: Engine, experiment: Experiment, evidence: Evidence) -> tuple[dict[str, Cap], dict[str, str]]:
+    """Return metric → cap, and for metrics that cannot be capped yet: metric → why, in words."""
+    caps, waiting, needs = {}, {}, evidence.needs
+    customers = sum(evidence.customers.values())
     for at, metric in enumerate(experiment.metrics):
         if isinstance(metric, Mean) and metric.cap:
             column = needs.terms[metric.name][0]
-            quantile = metric.cap if metric.cap != "auto" else _quantile(experiment, customers)
-            value, above = cap_of(con, column, quantile, sum(customers.values()))
+            quantile = metric.cap if metric.cap != "auto" else _quantile(experiment, evidence.customers)
+            value, above = cap_of(con, column, quantile, customers)
+            if value is None:
+                waiting[metric.name] = _too_few(above, customers, quantile)
+                continue
             if not math.isfinite(value) and evidence.unsettled:
                 evidence.unsettled.settle()
-            if value <= 0 < above:
-                raise SpecError(
-                    f"{spec}: metrics[{at}] ({metric.name}): cap {metric.cap} lies below the share of customers "
-                    "for whom it is zero, so it would cut off everyone; raise it (0.999 is usual)"
-                )
             looked = [
                 column for name, column in needs.covariates[metric.name] if name in _lookbacks_of(metric)
             ]
-            found = {column: cap_of(con, column, quantile, sum(customers.values()))[0] for column in looked}
+            found = {column: cap_of(con, column, quantile, customers)[0] for column in looked}
             own = {
                 column: (f"k{at}_{metric.name}", limit)
                 for at, (column, limit) in enumerate(found.items())
-                if math.isfinite(limit) and limit > 0
+                if limit is not None and math.isfinite(limit)
             }
             caps[metric.name] = Cap(quantile, value, above, own)
-    return caps
+    return caps, waiting
+
+
+def _too_few(positive: int, customers: int, quantile: float) -> str:
+    """Return why there is no cap at `quantile`, in words: with so few above zero it falls among those who have nothing."""
+    needed = customers - math.ceil((customers - 1) * quantile)
+    return (
+        f"capped at the quantile {quantile:.6g} it needs {needed:,} of {customers:,} customers above zero, and "
+        f"{f'{positive:,}' if positive else 'none'} {'are' if positive > 1 else 'is'}; it becomes readable as customers buy"
+    )
 
 
 def _lookbacks_of(metric: Mean) -> set[str]:

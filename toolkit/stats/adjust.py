@@ -15,10 +15,13 @@ import numpy as np
 from toolkit.stats.estimate import Group
 from toolkit.stats.moments import Moments, Vector
 
-__all__ = ["ArmRegression", "Outcome", "fit", "outcome_of", "usable"]
+__all__ = ["FEWEST_DF", "ArmRegression", "Outcome", "degrees_of_freedom", "fit", "outcome_of", "usable"]
 
 COLLINEAR = 1e-9
 """A covariate whose variance is explained by the others to within this share adds nothing."""
+
+FEWEST_DF = 100
+"""With fewer degrees of freedom the normal quantile makes an adjusted interval miss more than 5.5 times in 100."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +73,18 @@ def usable(pooled: Moments, covariates: list[int]) -> list[int]:
                 continue
         kept.append(each)
     return kept
+
+
+def degrees_of_freedom(treated: int, control: int, covariates: int) -> float:
+    """Return what arms of these sizes leave for the variance of an adjusted difference; 0 where an arm has too few.
+
+    Satterthwaite's (1946) with n − k − 1 in each arm, for residuals that vary alike in both. Estimated from each
+    arm's own they would be many where the smaller arm happens to vary little, which is where intervals miss.
+    """
+    left = [(n, n - covariates - 1) for n in (treated, control)]
+    if min(rest for _, rest in left) < 1:
+        return 0.0
+    return (1 / treated + 1 / control) ** 2 / sum(1 / n**2 / rest for n, rest in left)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

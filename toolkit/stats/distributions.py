@@ -1,4 +1,4 @@
-"""Normal, t, chi-squared: probabilities and quantiles, without a numerical library to load.
+"""Normal, t, chi-squared, binomial: probabilities and quantiles, without a numerical library to load.
 
 `import scipy.special` alone takes longer than a whole small measurement. These few functions are compared with
 scipy's, to twelve digits, in the tests.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-__all__ = ["chi2_sf", "ndtr", "ndtri", "t_quantile", "t_sf", "t_upper"]
+__all__ = ["binomial_p", "chi2_sf", "ndtr", "ndtri", "t_quantile", "t_sf", "t_upper"]
 
 _NORMAL = NormalDist()
 _TINY = 1e-300
@@ -126,6 +126,30 @@ def chi2_sf(df: float, x: float) -> float:
         if abs(c * d - 1) < _EPS * 4:
             break
     return front * h
+
+
+def binomial_p(count: int, of: int, share: float) -> float:
+    """Return the exact two-sided p-value of `count` among `of`, each of whom counts with probability `share`.
+
+    0 < share < 1. The probability of all counts no likelier than this one (Gibbons & Pratt 1975, “P-values:
+    interpretation and methodology”: minimum likelihood), which are looked for from the likeliest one outwards.
+    """
+
+    def chance(at: int) -> float:
+        ways = math.lgamma(of + 1) - math.lgamma(at + 1) - math.lgamma(of - at + 1)
+        return math.exp(ways + at * math.log(share) + (of - at) * math.log1p(-share))
+
+    seen = chance(count) * (1 + 1e-7)  # as likely, but for rounding
+    likeliest = min(int((of + 1) * share), of)
+    total = 0.0
+    for side in (range(likeliest, -1, -1), range(likeliest + 1, of + 1)):
+        for at in side:
+            here = chance(at)
+            if here <= seen:
+                total += here
+                if here <= total * _EPS:
+                    break
+    return min(total, 1.0)
 
 
 def _as_normal(t: float, df: float) -> float:

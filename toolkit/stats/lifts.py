@@ -91,6 +91,7 @@ def _broken_down(
             customers={arm: each.n for arm, each in moments.items()},
             active=active,
             caps={},
+            waiting={},
             covariates={metric.name: () for metric in experiment.metrics},
             exposed=None,
         )

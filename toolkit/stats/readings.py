@@ -44,6 +44,7 @@ class Readings:
         breakdowns_active: (breakdown, level) → arm → column → customers for whom it is not zero.
         largest: arm → column of a value → its largest value, and customers above zero.
         worth: the columns of revenue and orders per customer, where they were asked for.
+        waiting: metric → why its cap cannot be taken yet, in words: it is measured without, and not to be trusted.
         exposed: arm → customers exposed, and per column the sum over them; None where exposures are not kept.
     """
 
@@ -59,6 +60,7 @@ class Readings:
     breakdowns_active: Mapping[tuple[str, str], Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     largest: Mapping[str, Mapping[str, tuple[float, int]]] = field(default_factory=dict)
     worth: tuple[str, str] | None = None
+    waiting: Mapping[str, str] = field(default_factory=dict)
     exposed: Mapping[str, tuple[int, Mapping[str, float]]] | None = None
 
     def of(self, arm: str, columns: Sequence[str]) -> Moments:

@@ -59,6 +59,8 @@ def shape_of(readings: Readings, metric: Metric, arm: str) -> Shape | str:
     n = readings.customers[arm]
     if n < 2:
         return f"{n:,} customers are too few to know how much they vary"
+    if metric.name in readings.waiting:
+        return readings.waiting[metric.name]
     cap = readings.caps.get(metric.name)
     plain = readings.terms[metric.name]
     terms = (f"c_{metric.name}",) if cap else plain

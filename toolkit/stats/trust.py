@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Metric
+from toolkit.stats.adjust import FEWEST_DF, degrees_of_freedom
 from toolkit.stats.covariates import covariates_of
 from toolkit.stats.estimate import Group
 from toolkit.stats.readings import Readings
@@ -40,7 +41,10 @@ def judge(
     What is asked depends on the numbers' shape over both arms, on covariates and on sizes, hardly on the
     difference: choosing does not select. Where the planned block is not to be trusted as it stands, a share or a
     mean is corrected for skewness; where it is the adjustment that cannot be trusted, the unadjusted one decides.
+    Of a metric whose cap cannot be taken yet nothing is to be trusted.
     """
+    if metric.name in readings.waiting:
+        return Judged(planned, corrected=False, trusted=False, notes=(readings.waiting[metric.name],))
     plain: dict[str, Decision] = {"adjusted": "raw", "capped_adjusted": "capped"}
     first: str | None = None
     for block in (planned, plain.get(planned, planned)):
@@ -83,6 +87,12 @@ def _distrust(
     if decision.endswith("adjusted"):
         terms = (f"c_{metric.name}",) if capped else readings.terms[metric.name]
         columns, kept, _ = covariates_of(experiment, readings, metric, terms)
+        treated, control = groups
+        if degrees_of_freedom(treated.n, control.n, len(kept)) < FEWEST_DF:
+            return (
+                f"adjusting by {len(kept)} covariate{'' if len(kept) == 1 else 's'} in arms of {treated.n:,} and "
+                f"{control.n:,} customers makes the interval too narrow; read the unadjusted one, or name fewer covariates"
+            )
         for place in kept:
             both = [readings.mean_of(name, columns[place]) for name in names]
             covariates.append((both[0], both[1]))

@@ -119,6 +119,8 @@ def _detectable(
     treated, held = past.customers[arm], past.customers[experiment.control]
     found = Detectable(metric.name, metric.kind, metric.role, arm, treated, held)
     if isinstance(shape, str):
+        if past.basis == "history" and metric.name in past.readings.waiting:
+            shape += ". If no more will, cap it higher before anybody is assigned"
         return replace(found, why=shape)
     cap = past.readings.caps.get(metric.name)
     found = replace(found, base=shape.mean, explained=shape.explained, cap=cap.value if cap else None)

@@ -95,6 +95,7 @@ def take_looks(
                 counted=[on in own[metric] for on in dates],
             )
             for metric, by_look in sums.items()
+            if metric not in readings.waiting
             for arm in experiment.treatments
         }
     whole = experiment.complete_at - experiment.starts_at

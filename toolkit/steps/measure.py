@@ -100,7 +100,7 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
         evidence = gather(
             con, lake, experiment, spec.path, as_of_end=as_of_end, keep=True, now=workspace.now()
         )
-        readings = read(con, experiment, evidence, spec.path)
+        readings = read(con, experiment, evidence)
         mixing = mixing_of(con, lake, experiment, as_of_end=as_of_end)
         exposed = exposed_sums(con, lake, experiment, evidence, readings.caps, as_of_end=as_of_end)
         readings = replace(readings, exposed=exposed)

@@ -104,7 +104,7 @@ def _from_control(workspace: Workspace, spec: Spec, until: datetime, pace: float
     experiment = spec.experiment
     with connect(workspace.settings.lift_engine) as con:
         evidence = gather(con, workspace.lake, experiment, spec.path, as_of_end=until)
-        readings = read(con, experiment, evidence, spec.path)
+        readings = read(con, experiment, evidence)
         values = _values(con, experiment, readings)
         weeks = enrolled_by_week(con, experiment, until) if _rolling(experiment) else ()
     held = evidence.customers[experiment.control]
@@ -160,7 +160,7 @@ def _from_history(workspace: Workspace, spec: Spec, until: datetime, pace: float
         earlier = _capped(earlier, planned)
         con.assign_everybody(earlier, since)
         evidence = gather(con, lake, earlier, spec.path, as_of_end=until)
-        readings = read(con, earlier, evidence, spec.path)
+        readings = read(con, earlier, evidence)
         values = _values(con, experiment, readings)
         known = earliest_event(con) if events else None
     if events and (known is None or known >= until):

@@ -255,7 +255,7 @@ def rehearse(path: Path, lake: Lake, as_of: date) -> dict[str, list[str]]:
     experiment = Spec.read(path).experiment
     with Rehearsal() as con:
         evidence = gather(con, lake, experiment, str(path), as_of_end=experiment.end_of(as_of))
-        readings = read(con, experiment, evidence, str(path))
+        readings = read(con, experiment, evidence)
         mixing_of(con, lake, experiment, as_of_end=experiment.end_of(as_of))
         exposed_sums(con, lake, experiment, evidence, as_of_end=experiment.end_of(as_of))
         take_looks(con, experiment, evidence, readings, as_of)
