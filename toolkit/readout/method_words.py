@@ -53,7 +53,7 @@ def fieller(level: str) -> str:
     return (
         f"A relative lift divides that difference by the control’s mean. Its {level} interval is Fieller’s, which "
         "allows for the control’s mean being uncertain too. Where that mean is hardly above zero, an end has no "
-        "bound; it is then drawn as an arrow."
+        "bound; it is then drawn as an arrow. Where it is not above zero, there is no relative lift."
     )
 
 

@@ -218,6 +218,6 @@ def restatements(workspace: Workspace, spec: Spec, found: dict[str, Any]) -> lis
 
 
 def _relative(point: dict[str, Any]) -> float | None:
-    """Return a point's lift as a fraction of the control's mean."""
+    """Return a point's lift as a fraction of the control's mean, None where that is not above zero."""
     held = point["means"]["control"]
-    return point["absolute"]["value"] / held if held else None
+    return point["absolute"]["value"] / held if held and held > 0 else None
