@@ -84,6 +84,11 @@ WRONG = {
     "a date with a time": ("start: 2026-10-05", "start: 2026-10-05 12:00:00", "is a date, without a time"),
     "two metrics of one name": ("name: aov", "name: revenue", "two are named 'revenue'"),
     "covariates named twice": ("[{lookback: 60d}, ltv_90d]", "[ltv_90d, ltv_90d]", "name one thing twice"),
+    "a covariate that is the outcome": (
+        "kind: conversion, event: Unsubscribed, role",
+        "kind: conversion, column: left, covariates: [left], role",
+        "x.yml:27: metrics[3]: `covariates` names `left`, which is what the metric measures; name a column",
+    ),
     "a path that goes nowhere": (
         "assignment: {source: hash}",
         "assignment: {source: hash, path: a}",
