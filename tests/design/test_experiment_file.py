@@ -100,6 +100,11 @@ WRONG = {
     "a key that is a list": ("seed: 61", "? [seed]\n: 61", "x.yml:8: this is not YAML: found unhashable key"),
     "two metrics of one name": ("name: aov", "name: revenue", "two are named 'revenue'"),
     "covariates named twice": ("[{lookback: 60d}, ltv_90d]", "[ltv_90d, ltv_90d]", "name one thing twice"),
+    "a covariate that is the outcome": (
+        "kind: conversion, event: Unsubscribed, role",
+        "kind: conversion, column: left, covariates: [left], role",
+        "x.yml:27: metrics[3]: `covariates` names `left`, which is what the metric measures; name a column",
+    ),
     "a path that goes nowhere": (
         "assignment: {source: hash}",
         "assignment: {source: hash, path: a}",

@@ -137,6 +137,39 @@ def test_harm_that_is_not_ruled_out_is_said_beside_a_win(stories):
     assert "Harm to unsubscribe rate is not ruled out" in told(record).why
 
 
+def test_a_gain_beside_a_guardrail_that_looks_harmed_is_to_be_looked_at_first(stories):
+    record = stories["win"]
+    record["verdict"]["status"] = "inconclusive"
+    for lift in record["lifts"]:
+        if lift["role"] == "guardrail":
+            lift |= {"answer": "harm", "trusted": False}
+    said = told(record)
+    assert said.advice == "Look at unsubscribe rate before anything is rolled out."
+    assert "look like harm" in said.why
+
+
+def test_a_guardrail_that_cannot_be_judged_is_said_beside_a_win(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        if lift["role"] == "guardrail":
+            lift["trusted"] = False
+    said = told(record)
+    assert said.advice == "Keep free shipping."
+    assert "Harm to unsubscribe rate cannot be judged yet." in said.why
+
+
+def test_without_a_relative_lift_the_page_speaks_in_the_metrics_own_unit(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        for block in (lift[lift["decision"]], lift["corrected"]):
+            if block:
+                block["relative"] |= {"value": None, "low": None, "high": None}
+    assert re.search(r"raised purchase rate by [\d.]+ points \(95% interval \+", told(record).sentence)
+    shown = page(record)
+    assert "Purchase rate (primary): no number" in shown
+    assert not re.search(r"interval \.|None", re.sub(r"<[^>]*>", "", shown))
+
+
 def test_several_arms_are_each_said_and_not_ranked(stories):
     record = changed(stories["win"])
     record["arms"].append(record["arms"][1] | {"arm": "ten_percent"})

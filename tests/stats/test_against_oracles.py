@@ -117,8 +117,9 @@ def test_a_relative_lift_over_an_uncertain_control_has_no_upper_end():
     assert found.high is None
 
 
-def test_over_a_control_of_zero_there_is_no_relative_lift():
-    found = fieller(Group(1000, 0.03, 2.9e-5), Group(1000, 0.0, 0.0), 0.05)
+@pytest.mark.parametrize(("mean", "variance"), [(0.0, 0.0), (-0.2, 1e-4), (1e-16, 1e-4)])
+def test_over_a_control_not_above_zero_there_is_no_relative_lift(mean, variance):
+    found = fieller(Group(1000, 0.03, 2.9e-5), Group(1000, mean, variance), 0.05)
     assert (found.value, found.low, found.high) == (None, None, None)
 
 

@@ -169,22 +169,24 @@ def test_without_skewness_the_relative_interval_is_fiellers_with_students_quanti
             assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-7)
 
 
-def test_negative_means_give_the_mirrored_relative_interval():
-    treated, control = Group(900, 1.4, 0.01, 2e-4), Group(100, 1.0, 0.01, 5e-4)
-    found = corrected_relative(treated, control, 0.05)
-    other = corrected_relative(*(Group(g.n, -g.mean, g.variance, -g.third) for g in (treated, control)), 0.05)
-    assert (other.value, other.low, other.high) == pytest.approx((found.value, found.low, found.high))
-
-
 def test_over_an_uncertain_control_the_relative_lift_has_no_upper_end():
     found = corrected_relative(Group(18_000, 0.03, 1e-6, 0.0), Group(2000, 0.004, 5e-6, 0.0), 0.05)
     assert found.low > 0
     assert found.high is None
 
 
-def test_over_a_control_of_zero_there_is_no_relative_lift():
-    found = corrected_relative(Group(900, 0.03, 1e-6, 0.0), Group(100, 0.0, 0.0, 0.0), 0.05)
+@pytest.mark.parametrize("mean", [0.0, -1.0, 1e-15])
+def test_over_a_control_not_above_zero_there_is_no_relative_lift(mean):
+    found = corrected_relative(Group(900, 0.03, 1e-6, 0.0), Group(100, mean, 0.01, 0.0), 0.05)
     assert (found.value, found.low, found.high) == (None, None, None)
+
+
+def test_customers_expected_are_never_said_to_be_as_many_as_are_needed():
+    treated, control = Group(1800, 0.1, 1e-6, 0.0), Group(200, 0.1, 1e-6, 0.0)
+    said = distrust(treated, control, [180, 19], skew_corrected=True, bounded=True)
+    assert said.startswith(
+        "only 19 converting customers are to be expected in the smaller arm of 200; at least 20 "
+    )
 
 
 def test_groups_that_do_not_vary_get_no_p_value():

@@ -190,6 +190,12 @@ class Experiment(Part):
                     said.append(f"metrics[{at}]: `column` needs `outcomes:`; with `events:` name an `event`")
                 if term.event and not self.events:
                     said.append(f"metrics[{at}]: `event` needs `events:`; with `outcomes:` name a `column`")
+            own = [term.column for term in metric.terms if term.column in metric.attributes]
+            if own:
+                said.append(
+                    f"metrics[{at}]: `covariates` names `{own[0]}`, which is what the metric measures; name a column "
+                    "that was known before assignment, or leave it out"
+                )
             if metric.lookbacks and not self.events:
                 said.append(f"metrics[{at}]: `lookback` needs `events:`; with `outcomes:` name a column")
         if self.exposures and not any(trait.flag for trait in self.traits):

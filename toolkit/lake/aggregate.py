@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+EPSILON = float(np.finfo(float).eps)
+RESIDUE = 1e-12
+"""A mean this much smaller than its centre, or than the spread, is what rounding leaves of zero."""
+
 Level = tuple[str, str]
 """A breakdown and one of its values, such as (ltv_tier, gold)."""
 
@@ -92,6 +96,7 @@ class Sums:
         )
         return f"(SELECT *, {off} FROM (SELECT {own} FROM unit))"
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is too large is refused later, by its name
     def by_arm(self, con: Engine, arms: Sequence[str], customers: Mapping[str, int]) -> dict[str, Summed]:
         """Return what each arm's customers sum to, the silent ones among them."""
         rows = con.rows(f"SELECT arm, {self._asked()} FROM {self.relation('arm')} GROUP BY arm")
@@ -142,7 +147,9 @@ class Sums:
             shown += [f"max({name})", f"sum(CAST({name} > 0 AS INTEGER))"]
         return ", ".join(shown)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _read(self, row: Sequence[float | None]) -> Summed:
+        """Return what a row of sums says; what is nothing but the sums' own rounding is zero."""
         said = (math.nan if each is None else float(each) for each in row)
         n, width = int(next(said)), len(self.columns)
         first, second, third = np.zeros(width), np.zeros(width), np.zeros(width)
@@ -151,18 +158,25 @@ class Sums:
             first[at] = next(said)
             if name in self.shares:
                 centre = self.centres.get(name, 0.0)
-                active[name], second[at], third[at] = _share(n, first[at], centre)
+                active[name], first[at], second[at], third[at] = _share(n, first[at], centre)
                 continue
             second[at], third[at] = next(said), next(said)
             if name in self.outcomes:
                 active[name] = int(next(said))
         off = first / n
-        mean = off + np.array([self.centres.get(name, 0.0) for name in self.columns])
+        centres = np.array([self.centres.get(name, 0.0) for name in self.columns])
+        silent = np.array([active.get(name) == 0 for name in self.columns]) & np.isfinite(first)
+        squares = second - n * off**2
+        still = silent | (squares <= n * EPSILON * second)
+        squares[still] = 0.0
+        mean = off + centres
+        mean[silent | (np.abs(mean) <= RESIDUE * np.maximum(np.abs(centres), np.sqrt(squares / n)))] = 0.0
         products = np.full((width, width), np.nan)
-        np.fill_diagonal(products, np.maximum(second - n * off**2, 0.0))
+        np.fill_diagonal(products, squares)
         for i, j in self.pairs:
-            products[i, j] = products[j, i] = next(said) - n * off[i] * off[j]
-        cubes = third - 3 * off * second + 2 * n * off**3
+            product = next(said) - n * off[i] * off[j]
+            products[i, j] = products[j, i] = 0.0 if still[i] or still[j] else product
+        cubes = np.where(still, 0.0, third - 3 * off * second + 2 * n * off**3)
         known = {name: int(next(said)) for name in self.attributes}
         largest = {name: (next(said), int(next(said))) for name in self.valued}
         return Summed(n, Moments(n, mean, products, cubes), active, known, largest)
@@ -176,28 +190,31 @@ class Sums:
             dict.fromkeys(self.valued, (0.0, 0)),
         )
 
+    @np.errstate(over="ignore", invalid="ignore")
     def far_off(self, found: Iterable[Summed]) -> bool:
         """Return whether a centre was so far from a mean that digits were lost (six or more of sixteen)."""
         places = [at for at, name in enumerate(self.columns) if name in self.centres]
-        given = np.array([self.centres[name] for name in self.columns if name in self.centres])
+        names = [name for name in self.columns if name in self.centres]
+        given = np.array([self.centres[name] for name in names])
         for each in found:
-            off = each.moments.mean[places] - given
+            counted = np.array([each.active.get(name) != 0 for name in names])
+            off = np.where(counted, each.moments.mean[places] - given, 0.0)
             spread = np.diag(each.moments.products)[places]
             if each.rows and bool(((each.rows * off**2 > 1e6 * spread) & (off != 0)).any()):
                 return True
         return False
 
 
-def _share(rows: int, total: float, centre: float) -> tuple[int, float, float]:
-    """Return how many of `rows` are 1, the others being 0, and the sums of squares and cubes off `centre`.
+def _share(rows: int, total: float, centre: float) -> tuple[int, float, float, float]:
+    """Return how many of `rows` are 1, the others being 0, and the sums off `centre`, of squares and of cubes.
 
-    `total` is the sum of distances from `centre`; where it is not a number, nothing is known.
+    `total` is the sum of distances from `centre` as it was added up; where it is not a number, nothing is known.
     """
     if not math.isfinite(total):
-        return 0, math.nan, math.nan
+        return 0, math.nan, math.nan, math.nan
     ones = round(total + rows * centre)
-    second, third = (ones * (1 - centre) ** k + (rows - ones) * (-centre) ** k for k in (2, 3))
-    return ones, second, third
+    first, second, third = (ones * (1 - centre) ** k + (rows - ones) * (-centre) ** k for k in (1, 2, 3))
+    return ones, first, second, third
 
 
 def centres_of(con: Engine, columns: Sequence[str], *, rows: int | None = None) -> dict[str, float]:
@@ -242,4 +259,6 @@ def cap_of(con: Engine, column: str, quantile: float, customers: int) -> tuple[f
 def literal(value: float) -> str:
     """Return a double as SQL, with all its digits; without an exponent it would be read as a decimal."""
     said = repr(float(value))
+    if not math.isfinite(value):
+        return f"CAST('{said}' AS DOUBLE)"
     return said if "e" in said else f"{said}e0"

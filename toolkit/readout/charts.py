@@ -47,7 +47,7 @@ class Row:
     @property
     def sentence(self) -> str:
         """Return all of it in words."""
-        told = self.doubt or f"{self.said}, interval {self.interval}"
+        told = self.doubt or (f"{self.said}, interval {self.interval}" if self.interval else "no number")
         return f"{self.label}{f' ({self.detail})' if self.detail else ''}: {told}"
 
 

@@ -47,6 +47,13 @@ def told(
     unclear = [each.title for each in views if each.trusted and each.lift.get("answer") == "unclear"]
     if unclear and status in {"incremental", "inconclusive"}:
         why = f"{why} Harm to {words.listed(list(dict.fromkeys(unclear)))} is not ruled out: watch it."
+    doubted = [each for each in views if each.role == "guardrail" and not each.trusted]
+    if doubted and status in {"incremental", "inconclusive"}:
+        titles = words.listed(list(dict.fromkeys(each.title for each in doubted)))
+        if status == "inconclusive" and any(each.direction > 0 for each in primary):
+            do, why = f"Look at {titles} before anything is rolled out.", words.GAIN_IN_DOUBT
+        else:
+            why = f"{why} Harm to {titles} cannot be judged yet."
     if status != "provisional" and (record.get("maturity") or {}).get("provisional"):
         why = f"{why} Orders or refunds are still to come: confirm it on the next page."
     if not primary and not harmed:
@@ -90,7 +97,8 @@ def _over(record: Mapping[str, Any], said: Collection[str], *, money: bool) -> s
 def claim(view: LiftView, level: str) -> str:
     """Return what an arm did to a metric: `raised purchase rate by 3.1% (95% interval +1.2% to +5.0%)`.
 
-    In relative terms where both ends are known and near, else in the metric's own unit.
+    In relative terms where both ends are known and near, else in the metric's own unit, as where the control's mean
+    is no base.
     """
     counted = view.counted or {}
     ends = counted.get("relative") or {}

@@ -86,6 +86,7 @@ CHECK_STATUS = {"pass": "passed", "warn": "needs a look", "fail": "failed", "ski
 MEND_UNKNOWN = "Mend what this check found, then make the readout again."
 
 HIDDEN = "A number beside a failed check would be believed all the same, so none is shown."
+GAIN_IN_DOUBT = "The primary metric rose, but numbers too thin to judge by look like harm."
 NOT_TRUSTED = "not to be trusted"
 NO_NUMBER = "there is nothing to compute a number from"
 POINTS = "Shares differ in percentage points, written “points”."

@@ -124,6 +124,6 @@ def _number(lift: dict[str, Any], value: float) -> str:
 
 def _percent(relative: dict[str, Any]) -> str:
     if relative["value"] is None:
-        return "no ratio"
+        return "none"
     ends = [("unbounded" if end is None else f"{end:+.1%}") for end in (relative["low"], relative["high"])]
     return f"{relative['value']:+.1%} ({ends[0]} to {ends[1]})"

@@ -8,6 +8,7 @@ from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Metric
 from toolkit.stats.adjust import ArmRegression, fit, outcome_of, usable
 from toolkit.stats.readings import Readings
+from toolkit.stats.sizes import refuse_unfit
 
 __all__ = ["covariates_of", "pairs_of", "regressions_of", "ways_of"]
 
@@ -18,7 +19,11 @@ def regressions_of(
     """Return (block, metric, arm) → columns and regression, for the pass that sums HC2 residuals.
 
     A metric is there with all its arms or not at all.
+
+    Raises:
+        DataError: numbers are too large or too small to compute with.
     """
+    refuse_unfit(experiment, readings)
     found: dict[tuple[str, str, str], tuple[tuple[str, ...], ArmRegression]] = {}
     for metric in experiment.metrics:
         if not readings.covariates[metric.name]:

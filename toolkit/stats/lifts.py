@@ -17,11 +17,12 @@ from toolkit.stats.compliance import Exposed, Refused, on_exposed
 from toolkit.stats.covariates import covariates_of, pairs_of, regressions_of, ways_of
 from toolkit.stats.curve import Schedule
 from toolkit.stats.distributions import ndtri
-from toolkit.stats.estimate import Estimate, Group, Relative, difference, fieller
+from toolkit.stats.estimate import RESIDUE, Estimate, Group, Relative, difference, fieller, has_base
 from toolkit.stats.moments import Moments
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
 from toolkit.stats.readings import Readings
 from toolkit.stats.results import Block, Correction, Decision, Lift
+from toolkit.stats.sizes import unfit
 from toolkit.stats.skew import corrected, corrected_relative
 from toolkit.stats.trust import Judged, judge
 
@@ -31,6 +32,8 @@ PLAIN: dict[Decision, Decision] = {"adjusted": "raw", "capped_adjusted": "capped
 """Of an adjusted block, the one that the effect on the exposed rests on: exposures are summed without covariates."""
 POWER = 0.8
 """The smallest detectable effect is found in this share of such experiments."""
+UNEXPLAINED = 1e-13
+"""So small a share of the variance is what rounding leaves of it where the covariates that are used are hardly distinct."""
 
 
 def lifts_of(experiment: Experiment, readings: Readings, schedule: Schedule | None = None) -> list[Lift]:
@@ -147,17 +150,21 @@ def _lift(
     groups_of: dict[str, tuple[Group, Group]] = {}
     notes: list[str] = []
     means: dict[str, float | None] = {arm: None, control: None}
+    based = True
     for plain, adjusted, columns in ways_of(metric, readings):
         found = {name: _group(readings, metric, name, columns) for name in names}
         treated, held = found[arm], found[control]
         if plain == "raw":
-            means = {name: group.mean if group else None for name, group in found.items()}
-        if treated is None or held is None:
-            notes += [_why_not(readings, name) for name in names if found[name] is None]
+            means = {name: None if isinstance(group, str) else group.mean for name, group in found.items()}
+        if isinstance(treated, str) or isinstance(held, str):
+            notes += [group for group in found.values() if isinstance(group, str)]
             continue
+        if plain == "raw" and not has_base(held):
+            based = False
+            notes.append("there is no relative lift: the control's mean is not above zero")
         groups_of[plain] = treated, held
         cap = readings.caps.get(metric.name) if plain == "capped" else None
-        estimate, relative = _interval(plain, treated, held, level_of(plain, alpha))
+        estimate, relative = _interval(plain, treated, held, level_of(plain, alpha), based=based)
         blocks[plain] = Block(
             estimate,
             relative,
@@ -168,6 +175,11 @@ def _lift(
         key = (adjusted, metric.name)
         if all((*key, name) in fits and (*key, name) in readings.hc2 for name in names):
             treated, held = (fits[*key, name].group(*readings.hc2[*key, name]) for name in names)
+            if _is_told(groups_of[plain], (treated, held)):
+                notes.append(
+                    "not adjusted: the covariates tell the outcome exactly, and leave no chance to judge by"
+                )
+                continue
             groups_of[adjusted] = treated, held
             if estimate.se:
                 explained[adjusted] = 1 - (treated.variance + held.variance) / estimate.se**2
@@ -176,7 +188,7 @@ def _lift(
                 readings,
                 metric,
                 columns,
-                _interval(adjusted, treated, held, level_of(adjusted, alpha)),
+                _interval(adjusted, treated, held, level_of(adjusted, alpha), based=based),
                 blocks[plain],
             )
             p_value = p_value_of(adjusted, blocks[adjusted].p_value)
@@ -214,7 +226,7 @@ def _lift(
     treated, held = groups_of[judged.block]
     level = level_of(judged.block, alpha)
     if judged.corrected:
-        estimate, relative = _interval("skew_corrected", treated, held, level)
+        estimate, relative = _interval("skew_corrected", treated, held, level, based=based)
         p_value = p_value_of(judged.block, estimate.p_value)
         block = replace(blocks[judged.block], absolute=estimate, relative=relative, p_value=p_value)
         lift = replace(lift, skew_corrected=block, decision="skew_corrected", corrects=judged.block)
@@ -230,14 +242,14 @@ def _lift(
             judged = judge(experiment, readings, metric, names, on, groups_of, converters)
         way = "skew_corrected" if judged.corrected else on
         level = level_of(on, alpha)
-        effect, _ = _interval(way, *groups_of[on], level)
+        effect, _ = _interval(way, *groups_of[on], level, based=based)
         reached = _on_exposed(readings, metric, names, judged, effect, level)
         if isinstance(reached, Exposed):
             reached = replace(reached, p_value=p_value_of(on, effect.p_value), block=way)
         lift = replace(lift, exposed=reached)
 
     def interval(overall: float) -> tuple[Estimate, Relative]:
-        return _interval(decision, treated, held, level_of(lift.corrects or decision, overall))
+        return _interval(decision, treated, held, level_of(lift.corrects or decision, overall), based=based)
 
     return _Worked(lift, interval)
 
@@ -254,40 +266,52 @@ def _on_exposed(
     return replace(found, trusted=False, note=said or None)
 
 
-def _interval(block: str, treated: Group, held: Group, alpha: float) -> tuple[Estimate, Relative]:
+def _interval(
+    block: str, treated: Group, held: Group, alpha: float, *, based: bool
+) -> tuple[Estimate, Relative]:
     """Return the block's difference and relative lift with intervals at level 1 − alpha.
 
-    As measured: Welch and Fieller. Adjusted: normal and Fieller. Capped, or skew-corrected: `skew.py`.
+    As measured: Welch and Fieller. Adjusted: normal and Fieller. Capped, or skew-corrected: `skew.py`. Without a
+    base as measured there is no relative lift in any block.
     """
     if block not in {"raw", "adjusted"} and treated.third is not None and held.third is not None:
-        return corrected(treated, held, alpha), corrected_relative(treated, held, alpha)
+        estimate = corrected(treated, held, alpha)
+        return estimate, corrected_relative(treated, held, alpha) if based else Relative()
     estimate = difference(treated, held, alpha, normal=block == "adjusted")
-    none = block == "adjusted" and held.mean <= 0 and treated.mean <= 0
-    return estimate, Relative(None, None, None) if none else fieller(treated, held, alpha)
+    return estimate, fieller(treated, held, alpha) if based else Relative()
 
 
-def _group(readings: Readings, metric: Metric, arm: str, columns: Sequence[str]) -> Group | None:
+def _group(readings: Readings, metric: Metric, arm: str, columns: Sequence[str]) -> Group | str:
+    """Return the arm's mean or ratio, or in words why there is none."""
     moments = readings.of(arm, columns)
-    if moments.n < 2:
-        return None
+    n = moments.n
+    if n < 2:
+        return f"{arm} has {n} customer{'' if n == 1 else 's'}: nothing can be computed"
+    spread = np.sqrt(np.diag(moments.covariance))
+    why = next(filter(None, map(unfit, moments.mean.tolist(), spread.tolist())), None)
+    if why:
+        return why
     outcome = outcome_of(moments, len(columns))
     if outcome is None:
-        return None
+        return f"{arm} has a denominator of zero: there is no ratio"
+    variance = moments.variance_of(outcome.weights)
+    why = unfit(outcome.value, math.sqrt(variance))
+    if why:
+        return why
     if len(columns) == 1:
         cubes = float(moments.cubes[0])
     else:  # the shape of numerator − pooled ratio · denominator, in units of the denominator's mean
         shape = readings.of(arm, (f"r_{metric.name}",))
         cubes = float(shape.cubes[0]) / float(moments.mean[1]) ** 3
-    return Group(
-        moments.n, outcome.value, moments.variance_of(outcome.weights) / moments.n, cubes / moments.n**3
-    )
+    if math.sqrt(variance) <= RESIDUE * abs(outcome.value):
+        return Group(n, outcome.value, 0.0, 0.0)
+    return Group(n, outcome.value, variance / n, cubes / n**3)
 
 
-def _why_not(readings: Readings, arm: str) -> str:
-    n = readings.moments[arm].n
-    if n < 2:
-        return f"{arm} has {n} customer{'' if n == 1 else 's'}: nothing can be computed"
-    return f"{arm} has a denominator of zero: there is no ratio"
+def _is_told(plain: tuple[Group, Group], adjusted: tuple[Group, Group]) -> bool:
+    """Return whether the covariates leave of the outcome only what rounding leaves."""
+    left, spread = (sum(each.variance * each.n for each in groups) for groups in (adjusted, plain))
+    return left <= max(UNEXPLAINED * spread, *((RESIDUE * each.mean) ** 2 for each in plain))
 
 
 def _adjusted(
@@ -315,7 +339,7 @@ def _adjusted(
 
 def _guarded(lift: Lift) -> Lift:
     block = lift.decided
-    if lift.role != "guardrail" or block is None:
+    if lift.role != "guardrail" or block is None or block.p_value is None:
         return lift
     sign = 1 if lift.harm == "increase" else -1
     best, worst = sorted((sign * block.absolute.low, sign * block.absolute.high))

@@ -11,6 +11,9 @@ __all__ = ["Moments"]
 
 Vector = NDArray[np.float64]
 
+ROUNDING = 1e-12
+"""So small a part of what a variance is the sum of is what rounding leaves where the parts cancel out."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
@@ -82,5 +85,7 @@ class Moments:
         return self.products / (self.n - 1)
 
     def variance_of(self, weights: Vector) -> float:
-        """Return the sample variance of the combination Σ weightsᵢ xᵢ."""
-        return max(float(weights @ self.covariance @ weights), 0.0)
+        """Return the sample variance of the combination Σ weightsᵢ xᵢ; zero where it is the same for everybody."""
+        parts = self.covariance * np.outer(weights, weights)
+        total = float(parts.sum())
+        return 0.0 if total < ROUNDING * float(np.abs(parts).sum()) else total

@@ -12,7 +12,7 @@ from toolkit.stats.estimate import Estimate, Relative
 from toolkit.stats.maturity import Maturity
 from toolkit.stats.value import Worth
 
-__all__ = ["Block", "Check", "Correction", "Decision", "Lift", "Measurement", "Verdict"]
+__all__ = ["Block", "Check", "Correction", "Decision", "Lift", "Measurement", "Verdict", "VerdictStatus"]
 
 Status = Literal["pass", "warn", "fail", "skip"]
 Decision = Literal["raw", "adjusted", "capped", "capped_adjusted", "skew_corrected"]
@@ -25,7 +25,7 @@ class Block:
 
     Attributes:
         absolute: the difference in the metric's own unit.
-        relative: the difference as a fraction of the control.
+        relative: the difference as a fraction of the control; nothing where the control's mean is not above zero.
         p_value: two-sided, of no difference; None where there is nothing to test.
         covariates: what it is adjusted by, in words.
         variance_reduction: 1 − (se / unadjusted se)²; None where not adjusted.
@@ -66,7 +66,7 @@ class Lift:
     `notes` say why. `alpha` is the level that the deciding block's interval is at: the experiment's, or at a weekly look
     that of its boundary, which is farther out where covariates are adjusted for. `corrected` is what the family makes of the deciding block, `exposed` the effect on those
     exposed, `detectable` the smallest effect that 8 of 10 such looks would find. `answer` is a guardrail's: `safe`
-    (no harm beyond the margin), `harm` or `unclear`.
+    (no harm beyond the margin), `harm` or `unclear`; None where nothing varies. Only a trusted one decides.
     """
 
     metric: str

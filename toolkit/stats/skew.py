@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.stats.distributions import t_sf, t_upper
-from toolkit.stats.estimate import Estimate, Group, Relative, difference
+from toolkit.stats.estimate import Estimate, Group, Relative, difference, has_base
 
 __all__ = [
     "FEWEST_ABOVE",
@@ -133,20 +133,18 @@ def corrected_relative(treated: Group, control: Group, alpha: float) -> Relative
 
     Inverts the same test of m₁ − θ m₀ = 0 over θ: Fieller's (1954) construction with a quantile for each side.
     Under θ the arms' numbers x₁ and θ x₀ share a shape, so A does not depend on θ. It excludes 0 exactly where
-    `corrected` does. An end is None where it is unbounded, as in `fieller`.
+    `corrected` does. An end is None where it is unbounded, as in `fieller`, and all is where the control has no base.
     """
-    if control.mean == 0:
-        return Relative(None, None, None)
+    if not has_base(control):
+        return Relative()
     value = treated.mean / control.mean - 1
     df = difference(treated, control, alpha).df
     if df is None:
         return Relative(value, value, value)
-    sign = math.copysign(1.0, control.mean)
-    bend = sign * skewness(treated, control).net
+    bend = skewness(treated, control).net
     reach = t_upper(alpha / 2, df)
-    one, other = sign * treated.mean, sign * control.mean
-    low = _edge(treated, control, one, other, _unbent(reach, bend))
-    high = _edge(treated, control, one, other, _unbent(-reach, bend))
+    low = _edge(treated, control, _unbent(reach, bend))
+    high = _edge(treated, control, _unbent(-reach, bend))
     return Relative(value, None if low is None else low - 1, None if high is None else high - 1)
 
 
@@ -183,11 +181,13 @@ def distrust(
         )
     expected = sum(converters) * smaller / (treated.n + control.n)
     needed = fewest_expected(smaller / (treated.n + control.n))
-    if expected < needed:
+    if expected < needed:  # one is said rounded down, the other up, so that the sentence stays true
         return (
-            f"only {expected:.0f} converting customers are to be expected in the smaller arm of {smaller:,}; "
-            f"at least {needed:.0f} are needed to trust an interval"
+            f"only {math.floor(expected)} converting customers are to be expected in the smaller arm of {smaller:,}; "
+            f"at least {math.ceil(round(needed, 9))} are needed to trust an interval"
         )
+    if treated.variance == control.variance == 0:
+        return "every customer of an arm has the same number, so nothing tells how far chance reaches"
     uneven = max((skewness(*each).gross for each in covariates), default=0.0)
     if uneven > GROSS_LIMIT:
         return (
@@ -254,11 +254,12 @@ def _unbent(y: float, bend: float) -> float:
     return 3 / bend * math.expm1(math.log1p(inside) / 3)
 
 
-def _edge(treated: Group, control: Group, one: float, other: float, reach: float) -> float | None:
-    """Return the θ at which (one − θ other) / √(v₁ + θ² v₀) = reach, `other` positive; None where there is none.
+def _edge(treated: Group, control: Group, reach: float) -> float | None:
+    """Return the θ at which (m₁ − θ m₀) / √(v₁ + θ² v₀) = reach, m₀ being positive; None where there is none.
 
     A positive reach asks for the lower end, a negative one for the upper.
     """
+    one, other = treated.mean, control.mean
     a = other**2 - reach**2 * control.variance
     b = one * other
     c = one**2 - reach**2 * treated.variance

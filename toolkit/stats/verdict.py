@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from toolkit.design.experiment import Experiment
 from toolkit.stats.curve import Schedule
-from toolkit.stats.results import Check, Lift, Verdict
+from toolkit.stats.estimate import RESIDUE
+from toolkit.stats.results import Check, Lift, Verdict, VerdictStatus
 
 __all__ = ["verdict_of"]
 
@@ -25,6 +26,9 @@ def verdict_of(
     not), what is said is provisional, unless a `schedule` of looks has a boundary for saying it early. Then harm
     to a guardrail or by the primary metric comes first, then an increment, then absence of harm beyond the
     margins; anything else is inconclusive, never “no effect”.
+
+    A guardrail that is not trusted harms nothing and clears nothing: it is named, and why. No harm needs all of
+    them, and an increment none of which the numbers, such as they are, look like harm.
     """
     failed = [check for check in checks if check.status == "fail"]
     if failed:
@@ -32,8 +36,9 @@ def verdict_of(
         return Verdict("not_readable", f"No lift can be read: {why}.")
     whole = [lift for lift in lifts if lift.breakdown is None]
     primary = [lift for lift in whole if lift.role == "primary"]
-    readable = [lift for lift in primary if lift.decided and lift.trusted]
-    guardrails = [lift for lift in whole if lift.role == "guardrail" and lift.decided and lift.trusted]
+    readable = [lift for lift in primary if _may_decide(lift)]
+    guardrails = [lift for lift in whole if lift.role == "guardrail" and _may_decide(lift)]
+    doubted = [lift for lift in whole if lift.role == "guardrail" and not _may_decide(lift)]
     said = [_in_words(experiment, lift) for lift in readable]
     if primary and not readable:
         why = "; ".join(dict.fromkeys(note for lift in primary for note in lift.notes[-1:])) or "no data"
@@ -53,13 +58,59 @@ def verdict_of(
         return Verdict("harm", " ".join(said) + early)
     if worse:
         return Verdict("harm", " ".join(said) + early)
+    unjudged = [_unjudged(lift) for lift in doubted]
     if better:
-        return Verdict("incremental", " ".join(said) + early)
-    if not primary and guardrails and all(lift.answer == "safe" for lift in guardrails):
+        status: VerdictStatus = "inconclusive" if any(map(_looks_harmful, doubted)) else "incremental"
+        return Verdict(status, " ".join(said) + early + "".join(f" {each}" for each in unjudged))
+    if not primary and guardrails and not doubted and all(lift.answer == "safe" for lift in guardrails):
         return Verdict("no_harm", "No guardrail was harmed beyond its margin.")
-    if not primary:
+    if not primary and (guardrails or doubted):
+        said += [
+            f"Harm to {lift.metric} by {_named(lift.arm)} is not ruled out ({_interval(lift)})."
+            for lift in guardrails
+            if lift.answer == "unclear"
+        ]
+    elif not primary:
         said.append("No metric is declared primary, so there is nothing to decide by.")
-    return Verdict("inconclusive", " ".join(said))
+    return Verdict("inconclusive", " ".join([*said, *unjudged]))
+
+
+def _unjudged(lift: Lift) -> str:
+    """Return that a guardrail cannot be judged and why, and what moved the wrong way all the same."""
+    why = lift.notes[-1] if lift.notes else "no data"
+    said = f"Whether {_named(lift.arm)} harmed {lift.metric} cannot be judged: {why}."
+    return f"{said} {_moved(lift)}" if _looks_harmful(lift) else said
+
+
+def _looks_harmful(lift: Lift) -> bool:
+    """Return whether a guardrail's numbers look like harm, whatever they can be trusted for."""
+    block = lift.decided
+    if block is None or lift.answer:
+        return lift.answer == "harm"
+    gone = block.absolute.value if lift.harm == "increase" else -block.absolute.value
+    least = RESIDUE * max(abs(mean or 0.0) for mean in lift.means.values())
+    return gone > max(lift.margin or 0.0, least)
+
+
+def _moved(lift: Lift) -> str:
+    """Return what a guardrail went to from what, among how many, and what to do about it."""
+    held, treated = (lift.means[arm] or 0.0 for arm in (lift.control, lift.arm))
+    before, after = (_level(lift, arm) for arm in (lift.control, lift.arm))
+    return (
+        f"It {'rose' if treated > held else 'fell'} from {before} customers in {_named(lift.control)} to {after} in "
+        f"{_named(lift.arm)}: look at it before anything is rolled out."
+    )
+
+
+def _level(lift: Lift, arm: str) -> str:
+    of = f"{lift.customers[arm]:,}"
+    if lift.kind == "conversion":
+        return f"{lift.converters[arm]:,} of {of}"
+    return f"{lift.means[arm] or 0.0:,.4g} among {of}".replace("-", "−")
+
+
+def _may_decide(lift: Lift) -> bool:
+    return lift.decided is not None and lift.trusted
 
 
 def _decides(lift: Lift) -> bool:
@@ -74,7 +125,7 @@ def _in_words(experiment: Experiment, lift: Lift) -> str:
     block = lift.decided
     if block is None:
         return ""
-    arm = lift.arm.replace("_", " ")
+    arm = _capital(_named(lift.arm))
     low, high = block.absolute.low, block.absolute.high
     did = "raised" if low > 0 else "lowered" if high < 0 else None
     level = f"{round(100 * (1 - experiment.analysis.alpha), 4):g}% interval"
@@ -82,14 +133,13 @@ def _in_words(experiment: Experiment, lift: Lift) -> str:
         level += " for all looks together"
     if did:
         return (
-            f"{_capital(arm)} {did} {lift.metric} by {amount(lift, abs(block.absolute.value))} "
-            f"({level} {_interval(lift)})."
+            f"{arm} {did} {lift.metric} by {_size(lift, block.absolute.value)} ({level} {_interval(lift)})."
         )
     found = (
-        f"; the smallest effect it would find is {amount(lift, lift.detectable)}" if lift.detectable else ""
+        f"; the smallest effect it would find is {_size(lift, lift.detectable)}" if lift.detectable else ""
     )
     return (
-        f"{_capital(arm)} may have changed {lift.metric} by anything from {amount(lift, low)} "
+        f"{arm} may have changed {lift.metric} by anything from {amount(lift, low)} "
         f"to {amount(lift, high)} ({level}{found})."
     )
 
@@ -104,10 +154,17 @@ def _interval(lift: Lift) -> str:
 
 
 def amount(lift: Lift, value: float) -> str:
-    """Return an absolute difference as a reader says it: percentage points for a share."""
-    if lift.kind == "conversion":
-        return f"{value * 100:+.2f} points".replace("-", "−")
-    return f"{value:+,.2f}".replace("-", "−")
+    """Return an absolute difference as a reader says it, with its sign: percentage points for a share."""
+    return f"{'−' if value < 0 else '+'}{_size(lift, value)}"
+
+
+def _size(lift: Lift, value: float) -> str:
+    """Return how large a difference is, without its sign."""
+    return f"{abs(value) * 100:.2f} points" if lift.kind == "conversion" else f"{abs(value):,.2f}"
+
+
+def _named(arm: str) -> str:
+    return arm.replace("_", " ")
 
 
 def _capital(words: str) -> str:

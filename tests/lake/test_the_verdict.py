@@ -1,0 +1,79 @@
+"""What is decided: by guardrails that can be judged and by those that cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.lake.two_arms import two_arms
+
+
+def first(of, n):
+    """Return `n` numbers, the first `of` of them 1 and the others 0."""
+    return (np.arange(n) < of).astype(int)
+
+
+UNSUBSCRIBED = (
+    "name: unsubscribed, kind: conversion, column: unsub, role: guardrail, harm: increase, margin: 0.03"
+)
+COMPLAINED = (
+    "name: complained, kind: conversion, column: comp, role: guardrail, harm: increase, margin: 0.002"
+)
+BOUGHT = "name: bought, kind: conversion, column: buy, role: primary"
+
+
+def guarded(folder, *metrics, complaints=(0, 40)):
+    return two_arms(
+        folder,
+        *metrics,
+        unsub=np.r_[first(200, 2000), first(200, 2000)],
+        comp=np.r_[first(complaints[0], 2000), first(complaints[1], 2000)],
+        buy=np.r_[first(200, 2000), first(300, 2000)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("complaints", "why"),
+    [
+        ((0, 40), "It rose from 0 of 2,000 customers in holdout to 40 of 2,000 in treatment: look at it"),
+        ((0, 0), "treatment harmed complained cannot be judged: rests on 0 customers"),
+        ((40, 41), "Harm to complained by treatment is not ruled out (−0.82 to +0.92 points)"),
+    ],
+)
+def test_no_harm_needs_every_guardrail_judged_and_safe(tmp_path, complaints, why):
+    assert guarded(tmp_path, UNSUBSCRIBED).verdict.status == "no_harm"
+    verdict = guarded(tmp_path, UNSUBSCRIBED, COMPLAINED, complaints=complaints).verdict
+    assert verdict.status == "inconclusive"
+    assert why in verdict.text
+
+
+def test_an_increment_is_none_beside_a_guardrail_that_looks_harmed(tmp_path):
+    verdict = guarded(tmp_path, BOUGHT, UNSUBSCRIBED, COMPLAINED).verdict
+    assert verdict.status == "inconclusive"
+    assert verdict.text.startswith("Treatment raised bought by 5.00 points")
+    assert verdict.text.endswith(
+        "It rose from 0 of 2,000 customers in holdout to 40 of 2,000 in treatment: "
+        "look at it before anything is rolled out."
+    )
+
+
+def test_an_increment_names_the_guardrail_that_cannot_be_judged(tmp_path):
+    verdict = guarded(tmp_path, BOUGHT, UNSUBSCRIBED, COMPLAINED, complaints=(0, 1)).verdict
+    assert verdict.status == "incremental"
+    assert "Whether treatment harmed complained cannot be judged: rests on 1 customer" in verdict.text
+    assert "rolled out" not in verdict.text
+
+
+def test_a_guardrail_of_one_number_in_each_arm_looks_harmed_where_it_rose(tmp_path):
+    verdict = guarded(tmp_path, BOUGHT, COMPLAINED, complaints=(0, 2000)).verdict
+    assert verdict.status == "inconclusive"
+    assert "from 0 of 2,000 customers in holdout to 2,000 of 2,000 in treatment" in verdict.text
+
+
+def test_how_far_something_moved_is_said_without_a_sign(tmp_path):
+    numbers = 1.0 + np.arange(400) % 5
+    metric = "name: y, kind: mean, column: y, role: primary"
+    text = two_arms(tmp_path, metric, y=np.r_[numbers[:200] + 7, numbers[200:]]).verdict.text
+    assert text == "Treatment lowered y by 7.00 (95% interval −7.28 to −6.72)."
+    text = two_arms(tmp_path, metric, y=numbers).verdict.text
+    assert text.endswith("; the smallest effect it would find is 0.40).")
