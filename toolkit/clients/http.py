@@ -94,6 +94,7 @@ class Wire:
         self._base_url = base_url.rstrip("/")
         self._secrets = tuple(each for each in secrets if len(each) >= SHORTEST_SECRET)
         self._timing = timing or Timing()
+        self.clock = self._timing.clock
         self._pace_seconds = PACE_MARGIN / per_second if per_second else 0.0
         self._refused = refused
         self._not_before = self._timing.clock()
