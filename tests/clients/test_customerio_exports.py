@@ -13,6 +13,7 @@ from toolkit.errors import DataError, NotReady, UnexpectedAnswer, Unreachable, V
 from toolkit.sandbox import Sandbox
 
 EVERYONE = {"segment": {"id": 1}}
+WHOLE = 'id,name\n1,ü\n2,"two\nlines"\n'
 LINK = "https://files.example/x.csv?signature=s3cret"
 
 
@@ -76,7 +77,7 @@ def test_a_link_that_ran_out_is_asked_for_anew(box, clock, tmp_path):
 
 
 def test_the_key_is_not_sent_to_where_the_file_is(tmp_path):
-    vendor = Vendor([{"url": LINK}, httpx.Response(200, text="id\n1\n")])
+    vendor = Vendor([{"url": LINK}, httpx.Response(200, text=WHOLE)])
     with vendor.app() as client:
         client.exports.fetch(done(), tmp_path / "x.csv")
     assert "authorization" in vendor.asked[0].headers
@@ -98,6 +99,52 @@ def test_a_download_that_breaks_leaves_nothing_and_tells_no_secret(tmp_path):
         client.exports.fetch(done(), tmp_path / "x.csv")
     assert list(tmp_path.iterdir()) == []
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kept", range(len(WHOLE.encode())))
+def test_a_file_of_which_any_end_is_missing_is_asked_for_again_and_never_kept(tmp_path, kept):
+    cut = httpx.Response(200, stream=httpx.ByteStream(WHOLE.encode()[:kept]))
+    vendor = Vendor([{"url": LINK}, cut, {"url": LINK}, httpx.Response(200, text=WHOLE)])
+    with vendor.app() as client:
+        client.exports.fetch(done(), tmp_path / "x.csv")
+    assert len(vendor.asked) == 4
+    assert (tmp_path / "x.csv").read_bytes() == WHOLE.encode()
+
+
+def test_a_file_whose_length_is_told_need_not_end_its_last_line(tmp_path):
+    vendor = Vendor([{"url": LINK}, httpx.Response(200, text=WHOLE[:-1])])
+    with vendor.app() as client:
+        client.exports.fetch(done(), tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text() == WHOLE[:-1]
+
+
+def test_a_file_that_stays_cut_short_is_refused_with_how_much_came(tmp_path):
+    vendor = Vendor([{"url": LINK}, httpx.Response(200, text="id,name\n1,a\n")] * 3)
+    with vendor.app() as client, pytest.raises(Unreachable, match=r"\(1 of 2 rows came, 3 times\)"):
+        client.exports.fetch(done(), tmp_path / "x.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_file_may_take_long_and_one_that_trickles_may_not(tmp_path):
+    clock = Clock()
+
+    def at(bytes_a_second):
+        class Stream(httpx.SyncByteStream):
+            def __iter__(self):
+                yield b"id\n"
+                for _ in range(5):
+                    clock.now += 60
+                    yield b"123456789\n" * (bytes_a_second * 6)
+
+        return lambda _: httpx.Response(200, stream=Stream())
+
+    with Vendor([{"url": LINK}, at(20_000)], clock).app() as client:
+        client.exports.fetch(done(), tmp_path / "x.csv")
+    with (
+        Vendor([{"url": LINK}, at(1)] * 3, clock).app() as client,
+        pytest.raises(Unreachable, match="ReadTimeout"),
+    ):
+        client.exports.fetch(done(), tmp_path / "y.csv")
 
 
 class Torn(httpx.SyncByteStream):

@@ -72,6 +72,21 @@ def test_pages_that_go_round_in_a_circle_end_in_an_error():
         list(Vendor([page]).app().search({"segment": {"id": 4}}))
 
 
+@pytest.mark.parametrize("rows", [[], [who(1)]])
+def test_pages_that_bring_nothing_new_end_in_an_error_though_each_names_a_new_one(rows):
+    vendor = Vendor([{"identifiers": rows, "ids": [], "next": f"p{n}"} for n in range(500)])
+    with pytest.raises(UnexpectedAnswer, match=r"POST /v1/customers: \d+ pages in a row brought nothing new"):
+        list(vendor.app().search({"segment": {"id": 4}}))
+    assert len(vendor.asked) < 100
+
+
+def test_pages_may_be_empty_on_the_way():
+    pages = [{"identifiers": [], "ids": [], "next": f"p{n}"} for n in range(60)]
+    pages[30]["identifiers"] = [who(1)]
+    vendor = Vendor([*pages, {"identifiers": [who(2)], "next": ""}])
+    assert [each.id for each in vendor.app().search({"segment": {"id": 4}})] == ["1", "2"]
+
+
 def test_attributes_are_asked_for_a_hundred_at_a_time_and_plus_and_at_survive():
     people = {"customers": [{"customer": {"identifiers": who(1), "attributes": {"a": "1"}}}]}
     vendor, seen = Vendor([people]), []

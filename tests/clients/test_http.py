@@ -167,6 +167,22 @@ def test_slow_time_outs_count_towards_the_budget():
         vendor.app().segment_size(7)
 
 
+def test_an_answer_that_trickles_ends_though_each_byte_comes_in_time():
+    clock = Clock()
+
+    class Trickle(httpx.SyncByteStream):
+        def __iter__(self):
+            while clock.now < START + 86_400:
+                clock.now += 2
+                yield b" "
+
+    vendor = Vendor([lambda _: httpx.Response(200, stream=Trickle())], clock)
+    with pytest.raises(
+        Unreachable, match=r"in time \(the answer began and did not end\) at GET .* over 9\d s"
+    ):
+        vendor.app().segment_size(7)
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

@@ -39,6 +39,43 @@ def test_members_of_another_kind_are_read_from_its_list_only():
     assert (found.included, found.tags, found.version, found.unbounded) == ({"d"}, ("lift",), 3, False)
 
 
+def test_a_target_that_names_no_kind_is_a_user():
+    told = {**SEGMENT, "includedContexts": [{"values": ["e"]}]}
+    assert Vendor([told]).launchdarkly().segment("lift-x").included == {"a", "b", "e"}
+    assert Vendor([told]).launchdarkly(context_kind="device").segment("lift-x").included == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"tags": 5}, "tags"),
+        ({"tags": [5]}, "tags"),
+        ({"rules": 5}, "rules"),
+        ({"unbounded": "yes"}, "unbounded"),
+        ({"included": {"a": 1}}, "included"),
+        ({"excluded": ["a", None]}, "excluded"),
+        ({"includedContexts": 5}, "includedContexts"),
+        ({"includedContexts": [5]}, "includedContexts"),
+        ({"includedContexts": [{"contextKind": 5, "values": ["a"]}]}, "contextKind"),
+        ({"includedContexts": [{"contextKind": "user", "values": 5}]}, "values"),
+        ({"excludedContexts": [{"contextKind": "user", "values": "ab"}]}, "values"),
+        ({"unbounded": True, "unboundedContextKind": 5}, "unboundedContextKind"),
+        ({"_unboundedMetadata": "x"}, "_unboundedMetadata"),
+        ({"_unboundedMetadata": {"includedCount": "7"}}, "includedCount"),
+        ({"_importInProgress": "no"}, "_importInProgress"),
+    ],
+)
+def test_a_segment_in_another_shape_is_unexpected_and_names_the_field(changed, field):
+    with pytest.raises(UnexpectedAnswer, match=f"LaunchDarkly's segment lift-x: `{field}`"):
+        Vendor([{**SEGMENT, **changed}]).launchdarkly().segment("lift-x")
+
+
+def test_lists_that_are_null_are_empty():
+    told = {**SEGMENT, "tags": None, "included": None, "includedContexts": None, "rules": None}
+    found = Vendor([told]).launchdarkly().segment("lift-x")
+    assert (found.tags, found.included, found.rules) == ((), frozenset(), 0)
+
+
 def test_a_missing_segment_is_none_where_the_environment_is_there():
     vendor = Vendor([MISSING, {"key": "prod"}])
     assert vendor.launchdarkly().segment("lift-x") is None

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from tests.clients.wiring import Vendor
+from tests.clients.wiring import TRACK_KEY, Vendor
 from toolkit.errors import DataError, Unauthorized, UnexpectedAnswer
 
 FULL = {f"a{n}": "x" * 990 for n in range(25)}
@@ -54,6 +54,32 @@ def test_what_a_207_refuses_is_mapped_back_to_the_people_passed_in():
     assert {each.index for each in result.failed} == {first + 2}
     assert [each.field for each in result.failed] == ["attributes.a", "attributes.b"]
     assert result.written == 49
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"<html>", b'{"errors": []}', b'{"errors": "all"}', b'{"errors": null}']
+)
+def test_a_207_that_does_not_say_what_it_refuses_is_sent_again_and_never_taken_for_success(body):
+    unsaid = httpx.Response(207, content=body)
+    vendor = Vendor([unsaid, {}])
+    assert vendor.track().identify([({"id": "1"}, {"a": "b"})]).written == 1
+    assert sent(vendor)[0] == sent(vendor)[1]
+    with pytest.raises(UnexpectedAnswer, match=r"\(207\), and does not say which, tried 8 times"):
+        Vendor([unsaid]).track().identify([({"id": "1"}, {"a": "b"})])
+
+
+@pytest.mark.parametrize("status", [200, 207])
+def test_a_key_that_the_vendor_echoes_is_struck_out_of_what_it_refuses(status):
+    error = {"batch_index": 0, "reason": TRACK_KEY, "field": TRACK_KEY, "message": f"no such key {TRACK_KEY}"}
+    vendor = Vendor([httpx.Response(status, json={"errors": [error]})])
+    (failed,) = vendor.track().identify([({"id": "1"}, {})]).failed
+    assert (failed.reason, failed.field, failed.message) == ("…", "…", "no such key …")
+
+
+@pytest.mark.parametrize("errors", [5, "all", {"batch_index": 0}, [5], [None]])
+def test_refusals_in_another_shape_are_unexpected(errors):
+    with pytest.raises(UnexpectedAnswer, match="errors"):
+        Vendor([{"errors": errors}]).track().identify([({"id": "1"}, {})])
 
 
 @pytest.mark.parametrize("index", [1, -1, None, "0", True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from toolkit.settings import Settings
 from toolkit.show.pulled import pulled_text
 from toolkit.steps import bulk_attributes
 from toolkit.steps.assign import assign
+from toolkit.steps.deliveries import pull_deliveries
 from toolkit.steps.measure import measure
 from toolkit.steps.pull import Pulled, pull
 from toolkit.steps.workspace import Spec, Workspace
@@ -305,6 +307,23 @@ def test_an_interrupted_pull_of_messages_goes_on_where_it_was(box, tmp_path):
     whole = pull(workspace_of(box, tmp_path / "another", tmp_path), spec).deliveries.added
     assert 0 < kept < whole
     assert kept + pull(workspace, spec).deliveries.added == whole
+
+
+def test_an_experiment_that_began_earlier_asks_for_its_own_time_though_another_asked_first(box, tmp_path):
+    spec = spec_with(tmp_path, "cart-free-shipping")
+    lived(box, tmp_path, spec)
+    workspace = lived(box, tmp_path, spec)
+    began = (workspace.now() - timedelta(days=3)).date()
+    text = (
+        (ROOT / "experiments" / "cart-free-shipping.yml").read_text().replace("key: cart-", "key: other-", 1)
+    )
+    other = tmp_path / "other.yml"
+    other.write_text(re.sub("(?m)^start: .*", f"start: {began}", text))
+    others = pull_deliveries(workspace, Spec.read(other), spec.experiment.deliveries).added
+    own = pull_deliveries(workspace, spec, spec.experiment.deliveries).added
+    fresh = workspace_of(box, tmp_path / "another", tmp_path)
+    assert own > 0
+    assert others + own == pull_deliveries(fresh, spec, spec.experiment.deliveries).added
 
 
 def test_a_large_cohorts_attributes_come_by_one_export_and_are_the_same(box, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from toolkit.errors import UnexpectedAnswer
 
-__all__ = ["field", "is_cut_short", "parsed", "text_or_none"]
+__all__ = ["field", "field_or_none", "is_cut_short", "items", "parsed", "text_or_none"]
 
 T = TypeVar("T")
 
@@ -61,6 +61,29 @@ def field(data: Any, name: str, kind: type[T], where: str) -> T:
         found = "missing" if value is None else f"a {type(value).__name__}"
         raise UnexpectedAnswer(f"{where}: `{name}` is {found} where a {kind.__name__} is documented")
     return value
+
+
+def field_or_none(data: Any, name: str, kind: type[T], where: str) -> T | None:
+    """Return `data[name]` as `field` does, but None where it is missing or null.
+
+    Raises:
+        UnexpectedAnswer: it is of another kind.
+    """
+    return None if isinstance(data, Mapping) and data.get(name) is None else field(data, name, kind, where)
+
+
+def items(data: Any, name: str, kind: type[T], where: str) -> list[T]:
+    """Return the list `data[name]`, all of `kind`; empty where it is missing or null.
+
+    Raises:
+        UnexpectedAnswer: it is no list, or something in it is of another kind.
+    """
+    found: list[T] = field_or_none(data, name, list, where) or []
+    if strange := [type(each).__name__ for each in found if not isinstance(each, kind)]:
+        raise UnexpectedAnswer(
+            f"{where}: `{name}` holds a {strange[0]} where a {kind.__name__} is documented"
+        )
+    return found
 
 
 def text_or_none(value: Any) -> str | None:

@@ -48,6 +48,8 @@ FOUND_PER_PAGE = 1000
 PEOPLE_PER_REQUEST = 100
 ACTIVITIES_PER_PAGE = 100
 MESSAGES_PER_PAGE = 1000
+MOST_BARREN_PAGES = 50
+"""So many pages in a row may be empty, or repeat what came; a walk with a filter may meet some."""
 MESSAGES_WINDOW_SECONDS = 183 * 86_400
 ID_TYPES = ("id", "email", "phone", "cio_id")
 FINISHED = "finished"
@@ -292,7 +294,8 @@ class CustomerIO:
         query: Mapping[str, str | int],
     ) -> Iterator[tuple[Mapping[str, Any], str | None, str | None]]:
         """Yield (answer, its cursor, the next cursor) until there is no next."""
-        seen = {start}
+        seen, barren = {start}, 0
+        known: set[int] = set()
         while True:
             asked: dict[str, str | int] = {**query, "limit": limit, **({"start": start} if start else {})}
             told = self._wire.ask(method, path, query=asked, body=body, parse_float=Decimal)
@@ -301,6 +304,15 @@ class CustomerIO:
                 raise UnexpectedAnswer(
                     f"Customer.io at {method} {path}: the pages go round in a circle; run again"
                 )
+            rows = [each for each in told.values() if isinstance(each, list) and each]
+            digest = hash(repr(rows))
+            barren = 0 if rows and digest not in known else barren + 1
+            if barren > MOST_BARREN_PAGES:
+                raise UnexpectedAnswer(
+                    f"Customer.io at {method} {path}: {barren} pages in a row brought nothing new, and there is always"
+                    " a next; run again"
+                )
+            known.add(digest)
             yield told, start, following
             if following is None:
                 return

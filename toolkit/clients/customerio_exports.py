@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import httpx
 
 from toolkit.clients.answers import field
 from toolkit.clients.http import Wire, path_of
+from toolkit.clients.streams import bound
 from toolkit.design.people_filter import problem_of
 from toolkit.errors import DataError, NotReady, UnexpectedAnswer, Unreachable, VendorError
 
@@ -23,11 +25,14 @@ PATIENCE_SECONDS = 1800.0
 LINKS = 3
 """A link holds for 15 minutes; so many are asked for before a download is given up."""
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+TRICKLE_SECONDS = 120.0
+LEAST_BYTES_PER_SECOND = 10_000
+"""A file may take two minutes, and as long as this pace takes for it, however large it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """An export: its number, `pending`, `done` or `failed`, and how many rows it has once it is done."""
+    """An export: its number, `pending`, `done` or `failed`, and how many rows it has once it is done, 0 if untold."""
 
     id: int
     status: str
@@ -93,10 +98,10 @@ class Exports:
         """Write a finished export's file to `into`: all of it, or nothing.
 
         The key is not sent along: the file's address is somebody else's, and is a secret itself. Where it has run
-        out, a new one is asked for.
+        out, or where fewer rows came than the export has, a new one is asked for.
 
         Raises:
-            Unreachable: the file cannot be had.
+            Unreachable: the file cannot be had, or not all of it.
         """
         path = path_of("v1", "exports", export.id, "download")
         part = into.with_name(f"{into.name}.part")
@@ -104,28 +109,40 @@ class Exports:
         for _ in range(LINKS):
             link = field(self._wire.ask("GET", path), "url", str, f"Customer.io at GET {path}")
             try:
-                self._stream(link, part)
+                ends = self._stream(link, part)
+                said = _lacking(part, export.total) or ("" if ends else "its last line does not end")
             except (httpx.HTTPError, httpx.InvalidURL) as lost:
                 status = lost.response.status_code if isinstance(lost, httpx.HTTPStatusError) else None
                 said = f"{type(lost).__name__}{f' {status}' if status else ''}"
-                part.unlink(missing_ok=True)
-            else:
+            if not said:
                 part.replace(into)
                 return
+            part.unlink(missing_ok=True)
         raise Unreachable(
             f"Customer.io's export {export.id} cannot be downloaded ({said}, {LINKS} times): check the network and "
             "any proxy between, then run again"
         )
 
-    def _stream(self, link: str, into: Path) -> None:
+    def _stream(self, link: str, into: Path) -> bool:
+        """Write the file; return whether its end came, which HTTP does not tell where it names no length."""
         with (
             httpx.Client(transport=self._transport, timeout=TIMEOUT, follow_redirects=True) as client,
             client.stream("GET", link) as answer,
         ):
             answer.raise_for_status()
+            bound(
+                answer,
+                self._wire.clock,
+                seconds=TRICKLE_SECONDS,
+                bytes_per_second=LEAST_BYTES_PER_SECOND,
+            )
+            last = b""
             with into.open("wb") as file:
                 for some in answer.iter_bytes():
                     file.write(some)
+                    last = some or last
+            framed = "Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers
+            return framed or last.endswith(b"\n")
 
     def _started(self, what: str, body: Mapping[str, Any]) -> Export:
         path = path_of("v1", "exports", what)
@@ -138,6 +155,18 @@ def refuse_strange(condition: Mapping[str, Any]) -> None:
     wrong = problem_of(condition)
     if wrong:
         raise DataError(f"Customer.io's {wrong}")
+
+
+def _lacking(file: Path, total: int) -> str:
+    """Return what keeps a file from being all of an export of `total` rows (0 if untold), "" if nothing does."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            rows = csv.reader(lines, strict=True)
+            next(rows, None)
+            count = sum(1 for row in rows if row)
+    except (UnicodeDecodeError, csv.Error):
+        return "it is cut short, or no CSV in UTF-8"
+    return f"{count:,} of {total:,} rows came" if count < total else ""
 
 
 def _export_from(told: Mapping[str, Any], where: str) -> Export:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx
 
-from toolkit.clients.answers import field
+from toolkit.clients.answers import field, items
 from toolkit.clients.customerio_values import Identifiers
 from toolkit.clients.http import Timing, Vendor, Wire, path_of, usable_secret
 from toolkit.errors import DataError, UnexpectedAnswer
@@ -23,6 +23,7 @@ MAX_ITEM_BYTES = 32_000
 MAX_NAME_BYTES = 150
 MAX_VALUE_BYTES = 1_000
 ID_TYPES = ("id", "cio_id", "email")
+BATCH = "Customer.io Track at POST /api/v2/batch"
 OPENING, CLOSING = b'{"batch":[', b"]}"
 VENDOR = Vendor(
     "Customer.io Track",
@@ -34,7 +35,7 @@ VENDOR = Vendor(
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An item that was refused: `index` is its place in what was passed in; the rest is the vendor's."""
+    """An item that was refused: `index` is its place in what was passed in; the rest is the vendor's, without keys."""
 
     index: int
     reason: str
@@ -119,15 +120,22 @@ class CustomerIOTrack:
             Unauthorized, RateLimited, Unreachable, UnexpectedAnswer, VendorError: people sent before stay
                 written.
         """
-        items = [_item(index, *each) for index, each in enumerate(people)]
+        sent = [_item(index, *each) for index, each in enumerate(people)]
         failed: list[Failed] = []
-        for first, some in _requests(items):
+        for first, some in _requests(sent):
             body = OPENING + b",".join(some) + CLOSING
             told = self._wire.ask("POST", path_of("api", "v2", "batch"), body=body, may_be_empty=True)
-            failed.extend(_failed(each, first, len(some)) for each in told.get("errors") or ())
+            failed += [self._failed(each, first, len(some)) for each in items(told, "errors", dict, BATCH)]
             if progress is not None:
                 progress(first + len(some))
-        return BatchResult(len(items) - len({each.index for each in failed}), tuple(failed))
+        return BatchResult(len(people) - len({each.index for each in failed}), tuple(failed))
+
+    def _failed(self, told: Mapping[str, Any], first: int, sent: int) -> Failed:
+        index = field(told, "batch_index", int, BATCH)
+        if not 0 <= index < sent:
+            raise UnexpectedAnswer(f"{BATCH}: batch_index {index} is not among the {sent} items sent")
+        said = (self._wire.clean(str(told.get(each) or "")) for each in ("reason", "field", "message"))
+        return Failed(first + index, *said)
 
 
 def _item(index: int, who: Identifiers | Mapping[str, str], attributes: Mapping[str, Any]) -> bytes:
@@ -188,12 +196,3 @@ def _requests(items: Sequence[bytes]) -> Iterator[tuple[int, list[bytes]]]:
         size += len(item) + 1
     if some:
         yield len(items) - len(some), some
-
-
-def _failed(told: Any, first: int, sent: int) -> Failed:
-    where = "Customer.io Track at POST /api/v2/batch"
-    index = field(told, "batch_index", int, where)
-    if not 0 <= index < sent:
-        raise UnexpectedAnswer(f"{where}: batch_index {index} is not among the {sent} items sent")
-    said = (str(told.get(each) or "") for each in ("reason", "field", "message"))
-    return Failed(first + index, *said)

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import httpx
 import stamina
 
 from toolkit.clients.answers import is_cut_short, parsed
-from toolkit.clients.refusals import Refusal, Vendor, reason_of
+from toolkit.clients.refusals import Refusal, Vendor, names_refused, reason_of
+from toolkit.clients.streams import bound
 from toolkit.clients.waits import seconds_asked, seconds_until_reset
 from toolkit.errors import DataError, RateLimited, SettingsError, UnexpectedAnswer, Unreachable, VendorError
 
@@ -35,6 +36,9 @@ MOST_BACKOFF_SECONDS = 16.0
 JITTER_SECONDS = 1.0
 PACE_MARGIN = 1.05
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+"""Of each read; how long all of an answer may take is `BUDGET_SECONDS` too."""
+NO_PARTS = ("", ".", "..")
+"""What cannot be a part of an address: it would lead elsewhere, percent-encoded or not."""
 SHORTEST_SECRET = 6
 LOUD_SECONDS = 5.0
 
@@ -92,6 +96,7 @@ class Wire:
         self._base_url = base_url.rstrip("/")
         self._secrets = tuple(each for each in secrets if len(each) >= SHORTEST_SECRET)
         self._timing = timing or Timing()
+        self.clock = self._timing.clock
         self._pace_seconds = PACE_MARGIN / per_second if per_second else 0.0
         self._refused = refused
         self._not_before = self._timing.clock()
@@ -117,8 +122,8 @@ class Wire:
     ) -> Mapping[str, Any]:
         """Return the JSON object that the vendor answers.
 
-        Requests are repeated after 429, 408, 5xx, lost connections, time-outs and answers that are cut short,
-        so they must be ones that may be sent twice.
+        Requests are repeated after 429, 408, 5xx, lost connections, time-outs, answers that are cut short and a
+        207 without what it refused, so they must be ones that may be sent twice.
 
         Args:
             method: of the request.
@@ -131,8 +136,9 @@ class Wire:
 
         Raises:
             RateLimited: still too many requests after the last try, or a wait beyond the budget is asked.
-            Unreachable: no connection, a time-out or 5xx after the last try.
-            UnexpectedAnswer: a redirect, a web page, or JSON that is cut short.
+            Unreachable: no connection, a time-out, an answer that trickles, or 5xx after the last try.
+            UnexpectedAnswer: a redirect, a web page, JSON that is cut short, or a 207 that does not name what
+                was refused, after the last try.
             VendorError: whatever `refused` makes of a 4xx.
         """
         answer = self._send(method, path, query=query, body=body, content_type=content_type)
@@ -141,13 +147,23 @@ class Wire:
         return parsed(answer.content, f"{self._vendor.name} at {method} {path}", parse_float=parse_float)
 
     def ask_where(self, method: str, path: str, *, body: bytes, content_type: str) -> str:
-        """Return the `Location` that the vendor answers, as a path with its query; "" if there is none.
+        """Return the last part of the path in the `Location` that the vendor answers; "" if there is none.
 
-        Errors are those of `ask`.
+        It may be whole or relative (RFC 3986), and may end in a slash. Errors are those of `ask`.
         """
         answer = self._send(method, path, body=body, content_type=content_type)
-        there = urlsplit(str(answer.headers.get("Location", "")))
-        return there.path + (f"?{there.query}" if there.query else "")
+        try:
+            there = urlsplit(str(answer.headers.get("Location", ""))).path
+        except ValueError:
+            return ""
+        last = unquote(there.rstrip("/").rsplit("/", 1)[-1])
+        return "" if last in NO_PARTS else last
+
+    def clean(self, text: str) -> str:
+        """Return what a vendor said without our secrets, on one line, 300 letters at most."""
+        for each in self._secrets:
+            text = text.replace(each, "…")
+        return " ".join(text.split())[:300]
 
     def pause(self, seconds: float) -> None:
         """Send nothing for so many seconds, as where the vendor is at work on something."""
@@ -220,7 +236,7 @@ class Wire:
 
     def _once(self, request: httpx.Request, route: str) -> httpx.Response:
         try:
-            answer = self._client.send(request)
+            answer = self._answer(request)
         except httpx.RequestError as error:
             problem = self._lost(error, route)
         else:
@@ -231,19 +247,29 @@ class Wire:
             return self._judged(answer, route)
         raise problem  # out here, so that nothing is chained to a request and its headers
 
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        """Return the whole answer, which has as long as the budget from when it begins."""
+        answer = self._client.send(request, stream=True)
+        bound(answer, self._timing.clock, seconds=BUDGET_SECONDS)
+        try:
+            answer.read()
+        finally:
+            answer.close()
+        return answer
+
     def _lost(self, error: httpx.RequestError, route: str) -> Exception:
         name, kind = self._vendor.name, type(error).__name__
         if isinstance(error, httpx.TimeoutException):
             return _Passing(
                 Unreachable,
-                f"{name}: {self.host} did not answer in time ({kind}) at {route}",
+                f"{name}: {self.host} did not answer in time ({self.clean(str(error)) or kind}) at {route}",
                 "check the network, then run again",
             )
         if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.DecodingError):
             return UnexpectedAnswer(
                 f"{name} at {route}: {kind}; check {self._vendor.url_variable} and any proxy between"
             )
-        told = self._clean(str(error)) or kind
+        told = self.clean(str(error)) or kind
         if "CERTIFICATE_VERIFY_FAILED" in told:
             return Unreachable(
                 f"{self._vendor.name}: the certificate of {self.host} is not trusted at {route}: if a proxy of"
@@ -268,6 +294,12 @@ class Wire:
                     f"{name} at {route}: the answer is cut short or broken JSON ({len(answer.content)} bytes)",
                     "run again, and if it stays so, check the address and any proxy between",
                 )
+            if status == 207 and not names_refused(answer.content):  # as good as if nothing had been done
+                raise _Passing(
+                    UnexpectedAnswer,
+                    f"{name} at {route}: it refused some of what was sent (207), and does not say which",
+                    "none of it counts as done; run again, and if it stays so, check any proxy between",
+                )
             return answer
         if status == 429:
             raise _Passing(
@@ -288,12 +320,7 @@ class Wire:
                 f"{name} sends us elsewhere ({status}) at {route}: check {self._vendor.url_variable} and the region"
             )
         code, said = reason_of(answer.content)
-        raise self._refused(Refusal(self._vendor, route, status, self._clean(code), self._clean(said)))
-
-    def _clean(self, text: str) -> str:
-        for each in self._secrets:
-            text = text.replace(each, "…")
-        return " ".join(text.split())[:300]
+        raise self._refused(Refusal(self._vendor, route, status, self.clean(code), self.clean(said)))
 
 
 def path_of(*parts: str | int) -> str:
@@ -303,7 +330,7 @@ def path_of(*parts: str | int) -> str:
         DataError: a part is empty or made of dots, and would lead elsewhere.
     """
     for each in parts:
-        if str(each) in ("", ".", ".."):
+        if str(each) in NO_PARTS:
             raise DataError(f"{str(each)!r} cannot be a key or number in an address")
     return "".join("/" + quote(str(each), safe="") for each in parts)
 

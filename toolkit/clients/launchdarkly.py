@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from toolkit.clients.answers import field
+from toolkit.clients.answers import field, field_or_none, items
 from toolkit.clients.http import Refusal, Timing, Vendor, Wire, path_of, usable_secret
 from toolkit.clients.launchdarkly_big import BigSegments
 from toolkit.errors import (
@@ -266,29 +266,35 @@ class LaunchDarkly:
     def _segment(self, told: Mapping[str, Any], key: str) -> LdSegment:
         where = f"LaunchDarkly's segment {key}"
         if field(told, "key", str, where) != key:
-            raise UnexpectedAnswer(f"{where}: another segment was answered, {told['key']}")
+            raise UnexpectedAnswer(f"{where}: another segment was answered")
+        unbounded = bool(field_or_none(told, "unbounded", bool, where))
+        about = field_or_none(told, "_unboundedMetadata", dict, where)
         return LdSegment(
             key=key,
             name=field(told, "name", str, where),
-            tags=tuple(map(str, told.get("tags") or ())),
+            tags=tuple(items(told, "tags", str, where)),
             version=field(told, "version", int, where),
             included=self._keys(told, "included", where),
-            unbounded=bool(told.get("unbounded")),
+            unbounded=unbounded,
             excluded=self._keys(told, "excluded", where),
-            rules=len(told.get("rules") or ()),
-            kind=told.get("unboundedContextKind") if told.get("unbounded") else None,
-            count=(told.get("_unboundedMetadata") or {}).get("includedCount"),
-            importing=bool(told.get("_importInProgress")),
+            rules=len(items(told, "rules", dict, where)),
+            kind=field_or_none(told, "unboundedContextKind", str, where) if unbounded else None,
+            count=field_or_none(about or {}, "includedCount", int, where),
+            importing=bool(field_or_none(told, "_importInProgress", bool, where)),
         )
 
     def _keys(self, told: Mapping[str, Any], side: str, where: str) -> frozenset[str]:
-        """Return the keys of our context kind; those of kind "user" stand in either of two lists."""
+        """Return the keys of our context kind; those of kind "user" stand in either of two lists.
+
+        A target that names no kind is of kind "user".
+        """
         keys: set[str] = set()
-        if self.context_kind == "user" and told.get(side) is not None:
-            keys.update(map(str, field(told, side, list, where)))
-        for each in told.get(f"{side}Contexts") or ():
-            if field(each, "contextKind", str, where) == self.context_kind:
-                keys.update(map(str, each.get("values") or ()))
+        if self.context_kind == "user":
+            keys.update(items(told, side, str, where))
+        for each in items(told, f"{side}Contexts", dict, where):
+            values = items(each, "values", str, where)
+            if (field_or_none(each, "contextKind", str, where) or "user") == self.context_kind:
+                keys.update(values)
         return frozenset(keys)
 
 

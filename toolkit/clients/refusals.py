@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from toolkit.clients.answers import parsed
 from toolkit.errors import Conflict, InvalidRequest, NotFound, Unauthorized, UnexpectedAnswer, VendorError
 
-__all__ = ["Refusal", "Vendor", "reason_of"]
+__all__ = ["Refusal", "Vendor", "names_refused", "reason_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +70,12 @@ def reason_of(body: bytes) -> tuple[str, str]:
     if isinstance(meta, Mapping):
         return "", str(meta.get("error") or meta.get("errors") or "")
     return str(data.get("code") or ""), str(data.get("message") or "")
+
+
+def names_refused(body: bytes) -> bool:
+    """Return whether the answer to several things at once has the list of what was refused."""
+    try:
+        errors = parsed(body, "").get("errors")
+    except UnexpectedAnswer:
+        return False
+    return isinstance(errors, list) and bool(errors)

@@ -50,7 +50,8 @@ def exported_attributes(
                     f"Customer.io's export {export.id} has no column `{key}`; it has {', '.join(rows.fieldnames or ())}"
                 )
             for row in rows:
-                customer = row[key].strip().lower() if key == "email" else row[key]
+                found = row[key] or ""
+                customer = found.strip().lower() if key == "email" else found
                 if customer in asked:
                     known[customer] = {name: row[name] for name in wanted if row.get(name)}
     return known

@@ -70,11 +70,14 @@ def _ask(workspace: Workspace, spec: Spec, ours: Deliveries, progress: Progress 
     with open_customerio(workspace) as client:
         for kind, number in _messages(ours):
             source = f"messages:{experiment.identity.key}:{kind}"
-            through = complete_through(lake, source, [str(number)])
+            walk = [
+                f"{number}:from {experiment.starts_at.isoformat()}"
+            ]  # another experiment's may begin later
+            through = complete_through(lake, source, walk)
             first = max(experiment.starts_at, through - OVERLAP) if through else experiment.starts_at
             for since, until in _windows(first, now):
                 total += _window(workspace, client, experiment, kind, number, since, until, progress)
-                note_through(lake, source, [str(number)], until, at=now)
+                note_through(lake, source, walk, until, at=now)
     note_through(lake, f"deliveries:{experiment.key}", ["read"], now, at=now)
     return total
 
