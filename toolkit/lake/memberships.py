@@ -25,8 +25,10 @@ __all__ = [
     "append_memberships",
     "append_protected",
     "delays_of",
+    "protected_now",
     "read_protected",
     "read_record",
+    "read_told",
     "stamp",
 ]
 
@@ -133,6 +135,34 @@ def read_protected(lake: Lake, key: str) -> dict[str, bool]:
                 f"WHERE experiment = {text(key)} GROUP BY id"
             )
         )
+
+
+def read_told(lake: Lake, key: str, *, since: int) -> list[tuple[str, str, str]]:
+    """Return (customer, attributes as JSON, state) of what Customer.io was told, in order.
+
+    `since` is the clock's nanoseconds from which on it was written.
+    """
+    files = lake.files("ready", experiment=key)
+    if not files or not lake.has("ready", "written"):  # all of it is older than the column
+        return []
+    with connect() as con:
+        return con.rows(
+            f"SELECT id, attributes, state FROM {parquet(files)} WHERE experiment = {text(key)} "
+            f'AND written >= {since} ORDER BY written, "at"'
+        )
+
+
+def protected_now(lake: Lake, key: str) -> frozenset[str]:
+    """Return the customers who must not be offered anything, as it was known last."""
+    files = lake.files("protected", experiment=key)
+    if not files:
+        return frozenset()
+    with connect() as con:
+        rows = con.rows(
+            f"SELECT id FROM {parquet(files)} WHERE experiment = {text(key)} "
+            "GROUP BY id HAVING arg_max(protected, written)"
+        )
+    return frozenset(str(row[0]) for row in rows)
 
 
 def delays_of(

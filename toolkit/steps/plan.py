@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from toolkit.clients import MAX_TARGETS_PER_SEGMENT, LaunchDarkly
 from toolkit.design.catalogue import clashes
@@ -16,7 +17,7 @@ from toolkit.design.sync import SyncPlan, is_large, plan_sync
 from toolkit.errors import PushRefused, SpecError
 from toolkit.lake.memberships import read_record
 from toolkit.steps.members import Actual, actual_of, owners_of, read_segments
-from toolkit.steps.messages import Messages, Told, messages_of, told_before
+from toolkit.steps.messages import Messages, Told, messages_of, told_before, withdrawals_of
 from toolkit.steps.standing import Standing, standing_of
 from toolkit.steps.workspace import Spec, Workspace
 
@@ -34,6 +35,7 @@ class PushPlan:
         why: segment → reasons of its changes, counted.
         desired: segment → members.
         standing: what is known of the customers.
+        actual: who is in the segments.
         facts: what the reasons rest on.
         told: what Customer.io was told before.
         messages: whether Customer.io is told at all (its Track key is set, or the spec needs it).
@@ -48,6 +50,7 @@ class PushPlan:
     why: Mapping[str, Why]
     desired: Mapping[str, frozenset[str]]
     standing: Standing
+    actual: Mapping[str, Actual]
     facts: Facts
     told: Told
     messages: bool
@@ -85,8 +88,51 @@ class PushPlan:
     @property
     def eligible(self) -> frozenset[str]:
         """Return everyone who is to be in an eligibility segment, or is drawn by the flag."""
-        held = {change.segment for change in self.sync.changes if change.holdout}
-        return self.drawn.union(*(who for key, who in self.desired.items() if key not in held))
+        return self.drawn.union(*(self.desired[key] for key in self._offering))
+
+    @property
+    def _offering(self) -> tuple[str, ...]:
+        return tuple(change.segment for change in self.sync.changes if not change.holdout)
+
+    def withdrawn(self, experiment: Experiment) -> dict[str, dict[str, Any]]:
+        """Return whose messages are to be taken back: customer → what says so."""
+        return withdrawals_of(experiment, self.eligible, self.told)
+
+    def without(self, customers: AbstractSet[str]) -> PushPlan:
+        """Return the plan for everybody but `customers`, who must not be offered anything; `sync` stays."""
+        offered = {
+            key: self.desired[key] - customers
+            for key in self._offering
+            if not customers.isdisjoint(self.desired[key])
+        }
+        return replace(
+            self,
+            desired={**self.desired, **offered},
+            drawn=self.drawn - customers,
+            standing=replace(self.standing, released=self.standing.released - customers),
+        )
+
+    def renewed(self, standing: Standing) -> PushPlan:
+        """Return what both this plan and a later `standing` offer, and the later one's holdouts; `sync` stays.
+
+        Whoever moved on to another value meanwhile goes there. Who is new waits for the next plan.
+        """
+        experiment, eligible = self.facts.experiment, self.eligible
+        wanted = {
+            key: who - self.record[key].refused.keys() for key, who in standing.desired(experiment).items()
+        }
+        desired = {
+            key: wanted[key] & eligible if key in self._offering else wanted[key] for key in self.desired
+        }
+        still = frozenset().union(
+            *(who for key, who in wanted.items() if key not in experiment.held_segments)
+        )
+        return replace(
+            self,
+            desired=desired,
+            drawn=self.drawn & still,
+            standing=replace(self.standing, released=self.standing.released & standing.released),
+        )
 
     def attributes(self, experiment: Experiment, versions: Mapping[str, int] | None) -> Messages:
         """Return what is still to be said; before read-back (`versions` None) any version stands for ready."""
@@ -138,6 +184,7 @@ def plan_push(
         why,
         desired,
         standing,
+        actual,
         facts,
         told_before(workspace, experiment),
         messages=experiment.delivery.mode != "lookup"  # nobody here knows when an application has its table

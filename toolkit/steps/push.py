@@ -19,6 +19,7 @@ from toolkit.errors import Conflict, PushRefused
 from toolkit.lake.memberships import Membership, append_memberships
 from toolkit.steps.apply import Writer
 from toolkit.steps.known import Known, ask_whom_it_knows
+from toolkit.steps.meanwhile import Meanwhile
 from toolkit.steps.members import Actual, differing, owners_of, read_segments
 from toolkit.steps.messages import Messages, open_track, tell
 from toolkit.steps.plan import PushPlan, changes_of, plan_push, refuse
@@ -86,11 +87,14 @@ def push(
 ) -> Pushed:
     """Apply `plan`: withdraw messages, holdouts, removals, additions, read back, then announce.
 
+    Who may be offered something is looked at again before the first write, at each reading back, before messages
+    are released, and once more after that: others may push, and webhooks come in, while this push waits.
     Running it again changes nothing that is so already. `allow_removals` is how many memberships and protections
     may end where a plan would empty a large part of a segment.
 
     Raises:
         PushRefused: the plan is old, too much would be removed, or the segments read back are not those wanted.
+            A large part of the eligible must not be offered anything any more since the plan was made.
         VendorError: LaunchDarkly or Customer.io refused; what was done stays, and the next run goes on.
     """
     experiment = spec.experiment
@@ -103,7 +107,7 @@ def push(
     run, owners = uuid.uuid4().hex, owners_of(experiment)
     steps = progress or (lambda *_: None)
     told, record = 0, plan.record
-    refused: list[tuple[str, str]] = []
+    refused: dict[str, str] = {}
 
     def about_to(segment: str, keys: Sequence[str]) -> None:
         rows = [Membership(segment, key, "intended") for key in keys if key not in record[segment].members]
@@ -114,12 +118,16 @@ def push(
         if track and what:
             done, failed = tell(workspace, experiment, track, what, steps)
             told += done
-            refused.extend(failed)
+            refused.update(failed)
 
-    withdrawn = plan.attributes(experiment, None).withdraw
-    say(withdrawn)
+    def withdraw(now: PushPlan) -> PushPlan:
+        say(now.withdrawn(experiment))
+        return now
+
+    meanwhile = Meanwhile.of(workspace, spec, plan, allow_removals)
+    plan = withdraw(meanwhile.barring(plan))
     writer = Writer(client, experiment, run, steps, about_to)
-    plan, versions = _carry_out(spec, client, plan, writer)
+    plan, versions = _carry_out(spec, client, plan, writer, meanwhile, withdraw)
     writer.relabel(plan.labels)
     keep_released(workspace, experiment, plan.standing)
     at = workspace.now()
@@ -127,35 +135,44 @@ def push(
     if writer.writes or rows:  # also for what a push wrote that broke off before its receipts
         _receipts(workspace, experiment, plan, versions, run)
     append_memberships(workspace.lake, rows, owners, at=at, run=run)
-    messages = plan.attributes(experiment, versions)
-    say({customer: said for customer, said in messages.withdraw.items() if customer not in withdrawn})
-    known = ask_whom_it_knows(workspace, spec, messages.announce)
+    known = ask_whom_it_knows(workspace, spec, plan.attributes(experiment, versions).announce)
     strangers = frozenset(known.unknown if known else ())  # not recorded as told: the next push tries again
-    say({customer: said for customer, said in messages.announce.items() if customer not in strangers})
+    plan = withdraw(meanwhile.barring(plan))
+    announce = plan.attributes(experiment, versions).announce
+    say({customer: said for customer, said in announce.items() if customer not in strangers})
+    withdraw(meanwhile.barring(plan))  # who was barred while that was told
     through = propagation_of_run(experiment, rows, at=at)
-    return Pushed(run, writer.writes, told, tuple(refused), versions, writer.refused, through, known)
+    return Pushed(run, writer.writes, told, tuple(refused.items()), versions, writer.refused, through, known)
 
 
 def _carry_out(
-    spec: Spec, client: LaunchDarkly, plan: PushPlan, writer: Writer
+    spec: Spec,
+    client: LaunchDarkly,
+    plan: PushPlan,
+    writer: Writer,
+    meanwhile: Meanwhile,
+    withdraw: Callable[[PushPlan], PushPlan],
 ) -> tuple[PushPlan, dict[str, int]]:
     """Write and read back until the segments are those wanted; return the plan without whom LaunchDarkly refused.
 
-    What others change meanwhile is mended; segment → version is what was read back.
+    What others change meanwhile is mended, as far as what they know by now leaves it wanted; segment → version is
+    what was read back.
     """
-    sync, conflict = plan.sync, None
+    experiment, conflict = writer.experiment, None
+    sync = changes_of(experiment, plan.desired, plan.actual)
     for _ in range(ATTEMPTS):
         try:
             writer.apply(sync, plan.desired)
             conflict = None
         except Conflict as changed:
             conflict = changed
-        desired = {
-            segment: members - writer.refused.get(segment, {}).keys()
-            for segment, members in plan.desired.items()
-        }
-        plan = replace(plan, desired=desired)
-        sync, versions = _read_back(client, writer.experiment, plan, sync)
+        plan = withdraw(meanwhile.barring(_taken(plan, writer)))
+        actual, versions = _read_back(client, experiment, plan, sync)
+        sync = changes_of(experiment, plan.desired, actual)
+        if sync.is_empty:
+            return plan, versions
+        plan = withdraw(_taken(meanwhile.renewing(plan), writer))
+        sync = changes_of(experiment, plan.desired, actual)
         if sync.is_empty:
             return plan, versions
     if conflict:
@@ -166,10 +183,18 @@ def _carry_out(
     )
 
 
+def _taken(plan: PushPlan, writer: Writer) -> PushPlan:
+    """Return the plan without whom LaunchDarkly does not take."""
+    desired = {
+        segment: members - writer.refused.get(segment, {}).keys() for segment, members in plan.desired.items()
+    }
+    return replace(plan, desired=desired)
+
+
 def _read_back(
     client: LaunchDarkly, experiment: Experiment, plan: PushPlan, before: SyncPlan
-) -> tuple[SyncPlan, dict[str, int]]:
-    """Return what is still to be changed, and segment → version."""
+) -> tuple[dict[str, Actual], dict[str, int]]:
+    """Return segment → who is in it now, and segment → version."""
     found = read_segments(client, experiment)
     actual = {}
     for change in before.changes:
@@ -182,8 +207,7 @@ def _read_back(
             actual[key] = Actual(plan.desired[key], big=True)
         else:
             actual[key] = Actual(plan.desired[key], big=True, whole=True)
-    sync = changes_of(experiment, plan.desired, actual)
-    return sync, {key: segment.version for key, segment in found.items() if segment}
+    return actual, {key: segment.version for key, segment in found.items() if segment}
 
 
 def _is_so(client: LaunchDarkly, key: str, members: AbstractSet[str], others: AbstractSet[str]) -> bool:

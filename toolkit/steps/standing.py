@@ -16,13 +16,13 @@ from toolkit.lake.crossings import left_by_webhook
 from toolkit.lake.engine import at_micros, connect
 from toolkit.lake.escalation import escalated
 from toolkit.lake.ledger import open_ledger
-from toolkit.lake.memberships import append_protected, read_protected
+from toolkit.lake.memberships import append_protected, protected_now, read_protected
 from toolkit.lake.same_people import held_as_another
 from toolkit.steps.attributes import trait_attributes
 from toolkit.steps.cohort import identifier_of, open_customerio
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["Standing", "keep_released", "standing_of"]
+__all__ = ["Standing", "barred_now", "keep_released", "standing_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,32 @@ def standing_of(workspace: Workspace, spec: Spec) -> Standing:
         attributes=attributes,
         over=ends_at is not None and workspace.now() >= ends_at,
     )
+
+
+def barred_now(
+    workspace: Workspace, spec: Spec, standing: Standing, customers: AbstractSet[str]
+) -> frozenset[str]:
+    """Return who must not be offered anything now, `standing` having been looked at some time ago.
+
+    What other runs and webhooks have brought into the lake meanwhile is known to it. Of those whom `standing`
+    releases the lake still says that they are protected, so that the source is asked for them once more; as it
+    is for the margins of `customers`, of which the lake keeps nothing.
+
+    Raises:
+        DataError: the cohort's source cannot be used.
+        VendorError: Customer.io refused or could not be reached.
+    """
+    experiment, lake, guard = spec.experiment, workspace.lake, spec.experiment.margin_protection
+    barred = set(protected_now(lake, experiment.key) - standing.released)
+    if standing.released:
+        barred |= _protection(workspace, spec, standing.released)["protected"]
+    if guard and customers:
+        attributes = trait_attributes(workspace, spec, customers)
+        barred |= {each for each in customers if guard.protects(attributes.get(each, {}))}
+    barred |= left_by_webhook(lake, experiment.key)
+    barred |= _universal(workspace, experiment)
+    barred |= held_as_another(lake, experiment)
+    return frozenset(barred)
 
 
 def keep_released(workspace: Workspace, experiment: Experiment, standing: Standing) -> None:
