@@ -72,6 +72,13 @@ def test_pages_that_go_round_in_a_circle_end_in_an_error():
         list(Vendor([page]).app().search({"segment": {"id": 4}}))
 
 
+def test_an_answer_without_any_list_is_no_empty_page():
+    vendor = Vendor([{"meta": {"error": "temporarily degraded"}}])
+    with pytest.raises(UnexpectedAnswer, match="neither `identifiers` nor `ids`"):
+        list(vendor.app().search({"segment": {"id": 4}}))
+    assert list(Vendor([{"identifiers": None, "ids": []}]).app().search({"segment": {"id": 4}})) == []
+
+
 def test_attributes_are_asked_for_a_hundred_at_a_time_and_plus_and_at_survive():
     people = {"customers": [{"customer": {"identifiers": who(1), "attributes": {"a": "1"}}}]}
     vendor, seen = Vendor([people]), []

@@ -216,6 +216,22 @@ def test_a_file_of_people_that_lost_nearly_all_rows_leaves_everything_as_it_is(t
     assert team.plan().sync.is_empty
 
 
+def test_whoever_customerio_protected_stays_so_until_it_names_them_without_the_attribute(team, monkeypatch):
+    team.spec = SPEC.replace("{source: files, entry: rolling}", "{source: customerio, segment: 1}")
+    team.with_messages()
+    gone, free = (team.box.customerio.find(each) for each in ("c000001", "c000002"))
+    gone.attributes["do_not_offer"] = free.attributes["do_not_offer"] = True
+    team.push()
+    assert not {"c000001", "c000002"} & team.members(ELIGIBLE)
+    gone.attributes.clear()  # deleted, or merged into another person
+    monkeypatch.delitem(team.box.customerio._by["id"], "c000001")
+    free.attributes["do_not_offer"] = False
+    assert any(note.startswith("1 treated customers are no longer named") for note in team.plan().notes)
+    team.push()
+    assert team.members(ELIGIBLE) == set(people(40)) - {"c000001"}
+    assert not gone.attributes.get(READY)
+
+
 def test_a_segment_that_somebody_gave_rules_is_not_trusted(team):
     team.push()
     state = team.box.launchdarkly

@@ -183,7 +183,10 @@ def _protection(workspace: Workspace, spec: Spec, treated: AbstractSet[str]) -> 
     known = read_protected(lake, experiment.key)
     name = experiment.do_not_offer.attribute
     if experiment.cohort.source == "customerio":
-        stopped, named = _stopped_at_customerio(workspace, experiment, name), treated
+        stopped = _stopped_at_customerio(workspace, experiment, name)
+        doubtful = {each for each in treated - stopped if known.get(each)}
+        free = _free_at_customerio(workspace, experiment, name, doubtful)
+        named = treated - (doubtful - free)
     else:
         stopped = customers_with(lake, experiment, spec.path, name)
         named = treated & customers_of(lake, experiment, spec.path)
@@ -218,3 +221,17 @@ def _stopped_at_customerio(workspace: Workspace, experiment: Experiment, name: s
     with open_customerio(workspace) as app:
         found = frozenset(identifier_of(experiment, each) for each in app.search({"and": [has, *empty]}))
     return found - {""}
+
+
+def _free_at_customerio(
+    workspace: Workspace, experiment: Experiment, name: str, customers: AbstractSet[str]
+) -> frozenset[str]:
+    """Return whom of `customers` it names without the attribute: one who was deleted or merged is not named."""
+    if not customers:
+        return frozenset()
+    with open_customerio(workspace) as app:
+        return frozenset(
+            identifier_of(experiment, person.identifiers)
+            for person in app.attributes(sorted(customers), id_type=experiment.identity.key)
+            if str(person.attributes.get(name) or "").strip().lower() in ("", "false")
+        )
