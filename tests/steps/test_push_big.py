@@ -11,9 +11,9 @@ import pytest
 from ldclient import Config, Context, LDClient
 from ldclient.config import BigSegmentsConfig
 
-from tests.steps.team import ELIGIBLE, HOLDOUT, Team, people
+from tests.steps.team import ELIGIBLE, HOLDOUT, READY, Team, people
 from toolkit.clients import LaunchDarkly, launchdarkly_big
-from toolkit.errors import NotReady, PushRefused, WaitingForPerson
+from toolkit.errors import Conflict, NotReady, PushRefused, WaitingForPerson
 from toolkit.sandbox import Sandbox, big_segments
 from toolkit.sandbox.big_segments import BigStore, hashed
 from toolkit.sandbox.big_store import StateStore
@@ -132,6 +132,49 @@ def test_later_changes_go_by_keys_removals_first_and_a_second_push_writes_nothin
     pushed.box.requests.clear()
     assert pushed.push().writes == 0
     assert pushed.asked("POST") == 0
+
+
+@pytest.fixture
+def deaf(monkeypatch):
+    """Return what makes LaunchDarkly take so many changes to big segments without doing anything."""
+    monkeypatch.setattr(LaunchDarkly, "pause", lambda *_: None)
+    whole = BigStore.change
+
+    def until(changes):
+        left = iter(range(changes))
+
+        def change(store, *args, **more):
+            if next(left, None) is None:
+                whole(store, *args, **more)
+
+        monkeypatch.setattr(BigStore, "change", change)
+
+    return until
+
+
+@pytest.mark.parametrize("count", [1, 40, 120])
+def test_no_message_goes_for_an_addition_that_is_not_there(pushed, deaf, count):
+    newcomers = people(count, name="d")
+    pushed.arms |= newcomers
+    pushed.with_messages()
+    deaf(100)
+    with pytest.raises(Conflict, match="No message was released"):
+        pushed.push()
+    assert not any(pushed.attribute(each, READY) for each in newcomers)
+    deaf(0)
+    pushed.push()
+    assert pushed.members(ELIGIBLE) == set(people(MANY) | newcomers)
+    assert all(pushed.attribute(each, READY) for each in newcomers)
+
+
+def test_a_removal_that_is_not_done_is_noticed_however_many_were_removed_before(pushed, deaf):
+    pushed.protected = set(list(people(MANY))[:75])
+    pushed.push()
+    pushed.protected.add("c000200")
+    deaf(1)
+    pushed.push()  # the whole list, sent in place of the keys, takes them out
+    assert pushed.asked("POST", "/imports") == 1
+    assert pushed.members(ELIGIBLE) == set(people(MANY)) - pushed.protected
 
 
 def test_a_push_that_broke_off_leaves_nobody_in_whom_the_record_does_not_know(pushed, monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -17,12 +18,26 @@ from toolkit.design.reasons import Record
 from toolkit.design.traits import OWNERSHIP_TAG
 from toolkit.errors import Conflict, PushRefused
 
-__all__ = ["Actual", "actual_of", "differing", "owners_of", "read_segments", "sample_of"]
+__all__ = [
+    "Actual",
+    "actual_of",
+    "differing",
+    "is_so",
+    "owners_of",
+    "read_segments",
+    "sample_of",
+    "sample_of_big",
+]
 
 MOST_BY_KEYS = 15_000
 """More additions to a big segment than these go as one file, not as batches of keys."""
 SAMPLE = 20
 """How many members of a big segment, and how many who are none, are looked at one by one."""
+CHANGED = 50
+"""Of those just added to a big segment, and of those just taken out, so many are looked at; all where they are fewer."""
+LOOKS = 3
+LOOK_SECONDS = 1.0
+"""It may take a moment until a big segment is as it was told to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +134,29 @@ def differing(
     sampled = [(each, True) for each in sample_of(members, SAMPLE, seed)]
     sampled += [(each, False) for each in sample_of(others, SAMPLE, seed)]
     return sum(client.big.includes(key, each) is not is_member for each, is_member in sampled)
+
+
+def sample_of_big(
+    members: AbstractSet[str], others: AbstractSet[str], changed: AbstractSet[str], seed: str
+) -> dict[str, bool]:
+    """Return whom to look at in a big segment → whether they are to be in it.
+
+    They are a sample of those just `changed`, of `members`, and of `others`, who were in it or may have been.
+    """
+    among = [(members, SAMPLE), (members & changed, CHANGED), (others, SAMPLE), (changed - members, CHANGED)]
+    return {each: each in members for keys, size in among for each in sample_of(keys, size, seed)}
+
+
+def is_so(client: LaunchDarkly, key: str, expected: Mapping[str, bool]) -> bool:
+    """Return whether everybody of `expected` comes to be in the big segment, or out of it, within some looks."""
+    wrong = dict(expected)
+    for look in range(LOOKS):
+        if look:
+            client.pause(LOOK_SECONDS)
+        wrong = {each: is_in for each, is_in in wrong.items() if client.big.includes(key, each) is not is_in}
+        if not wrong:
+            return True
+    return False
 
 
 def sample_of(keys: AbstractSet[str], size: int, seed: str) -> tuple[str, ...]:

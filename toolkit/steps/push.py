@@ -20,7 +20,7 @@ from toolkit.lake.memberships import Membership, append_memberships
 from toolkit.steps.apply import Writer
 from toolkit.steps.known import Known, ask_whom_it_knows
 from toolkit.steps.meanwhile import Meanwhile
-from toolkit.steps.members import Actual, differing, owners_of, read_segments
+from toolkit.steps.members import Actual, is_so, owners_of, read_segments, sample_of_big
 from toolkit.steps.messages import Messages, open_track, tell
 from toolkit.steps.plan import PushPlan, changes_of, plan_push, refuse
 from toolkit.steps.propagation import due_at_of, propagation_of_run
@@ -31,8 +31,6 @@ __all__ = ["Messages", "PushPlan", "Pushed", "open_launchdarkly", "plan_push", "
 
 ATTEMPTS = 4
 """How often a plan is carried out, read back and mended, where others change the segments meanwhile."""
-LOOKS = 3
-LOOK_SECONDS = 1.0
 OLDEST_PLAN = timedelta(hours=1)
 
 
@@ -93,8 +91,9 @@ def push(
     may end where a plan would empty a large part of a segment.
 
     Raises:
-        PushRefused: the plan is old, too much would be removed, or the segments read back are not those wanted.
-            A large part of the eligible must not be offered anything any more since the plan was made.
+        PushRefused: the plan is old, too much would be removed, or a large part of the eligible must not be
+            offered anything any more since it was made.
+        Conflict: the segments read back are not those wanted, whatever was tried; no message was released.
         VendorError: LaunchDarkly or Customer.io refused; what was done stays, and the next run goes on.
     """
     experiment = spec.experiment
@@ -159,15 +158,19 @@ def _carry_out(
     what was read back.
     """
     experiment, conflict = writer.experiment, None
+    touched: dict[str, set[str]] = {segment: set() for segment in plan.desired}
     sync = changes_of(experiment, plan.desired, plan.actual)
     for _ in range(ATTEMPTS):
+        for change in sync.changes:
+            touched[change.segment].update(change.add, change.remove)
         try:
             writer.apply(sync, plan.desired)
             conflict = None
         except Conflict as changed:
             conflict = changed
-        plan = withdraw(meanwhile.barring(_taken(plan, writer)))
-        actual, versions = _read_back(client, experiment, plan, sync)
+        plan = _taken(plan, writer)
+        actual, versions = _read_back(client, experiment, plan, sync, touched)
+        plan = withdraw(meanwhile.barring(plan))
         sync = changes_of(experiment, plan.desired, actual)
         if sync.is_empty:
             return plan, versions
@@ -177,7 +180,7 @@ def _carry_out(
             return plan, versions
     if conflict:
         raise conflict
-    raise PushRefused(
+    raise Conflict(
         f"{spec.path}: after {ATTEMPTS} attempts LaunchDarkly's segments are not the ones wanted "
         f"({_summary(sync)}); is someone editing them? No message was released"
     )
@@ -192,9 +195,13 @@ def _taken(plan: PushPlan, writer: Writer) -> PushPlan:
 
 
 def _read_back(
-    client: LaunchDarkly, experiment: Experiment, plan: PushPlan, before: SyncPlan
+    client: LaunchDarkly,
+    experiment: Experiment,
+    plan: PushPlan,
+    before: SyncPlan,
+    touched: Mapping[str, AbstractSet[str]],
 ) -> tuple[dict[str, Actual], dict[str, int]]:
-    """Return segment → who is in it now, and segment → version."""
+    """Return segment → who is in it now, and segment → version; `touched` are the keys that were changed there."""
     found = read_segments(client, experiment)
     actual = {}
     for change in before.changes:
@@ -203,20 +210,13 @@ def _read_back(
             actual[key] = Actual(None, big=change.big, whole=change.big)
         elif not segment.unbounded:
             actual[key] = Actual(segment.included)
-        elif change.is_empty or _is_so(client, key, plan.desired[key], _others(plan, key)):
-            actual[key] = Actual(plan.desired[key], big=True)
         else:
-            actual[key] = Actual(plan.desired[key], big=True, whole=True)
+            members, changed = plan.desired[key], touched[key]
+            looked_at = sample_of_big(members, _others(plan, key), changed, plan.made_at.isoformat())
+            untouched = not (changed or change.whole)
+            so = untouched or is_so(client, key, looked_at)
+            actual[key] = Actual(members, big=True, whole=not so)
     return actual, {key: segment.version for key, segment in found.items() if segment}
-
-
-def _is_so(client: LaunchDarkly, key: str, members: AbstractSet[str], others: AbstractSet[str]) -> bool:
-    """Return whether a sample of a big segment is as wanted; it may take a moment until it is."""
-    for look in range(LOOKS):
-        if not differing(client, key, members, others, str(look)):
-            return True
-        client.pause(LOOK_SECONDS)
-    return False
 
 
 def _others(plan: PushPlan, segment: str) -> AbstractSet[str]:
