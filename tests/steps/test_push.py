@@ -29,6 +29,7 @@ from toolkit.errors import (
     InvalidRequest,
     NotEnoughData,
     PushRefused,
+    SettingsError,
     WaitingForPerson,
 )
 from toolkit.lake.tables import Lake
@@ -453,6 +454,34 @@ def test_what_was_never_sent_is_not_taken_for_told_once_the_customer_is_protecte
     assert not team.attribute("c000001", READY)
     assert team.attribute("c000002", READY)
     assert team.push().told == 0
+
+
+def test_the_message_of_who_stands_no_longer_among_the_assignments_is_withdrawn(team):
+    team.with_messages()
+    team.push()
+    del team.arms["c000001"]
+    team.push()
+    assert "c000001" not in team.members(ELIGIBLE)
+    assert not team.attribute("c000001", READY)
+    assert team.attribute("c000002", READY)
+    assert team.push().told == 0
+
+
+def test_without_the_track_key_nobody_loses_an_offer_whose_message_stays_released(team):
+    team.with_messages()
+    team.push()
+    team.arms["c000001"] = "holdout"
+    team.messages = False
+    plan = team.plan()
+    assert plan.why[ELIGIBLE].remove == {"held_out": 1}
+    before = team.asked("PATCH")
+    with pytest.raises(SettingsError, match=r"CUSTOMERIO_SITE_ID and CUSTOMERIO_TRACK_API_KEY are not set"):
+        team.push()
+    assert team.asked("PATCH") == before
+    team.messages = True
+    team.push()
+    assert not team.attribute("c000001", READY)
+    assert "c000001" not in team.members(ELIGIBLE)
 
 
 def test_how_fast_traits_got_through_is_told_and_kept(team):

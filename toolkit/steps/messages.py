@@ -16,6 +16,7 @@ from toolkit.steps.workspace import Workspace
 __all__ = [
     "Messages",
     "Told",
+    "has_track",
     "messages_of",
     "open_track",
     "tell",
@@ -112,6 +113,11 @@ def withdrawals_of(
         for customer, said in told.attributes.items()
         if said.get(ready) and customer not in eligible
     }
+
+
+def has_track(workspace: Workspace) -> bool:
+    """Return whether the keys of Customer.io's Track API are set."""
+    return bool(workspace.settings.customerio_site_id and workspace.settings.customerio_track_api_key)
 
 
 def open_track(workspace: Workspace) -> CustomerIOTrack:

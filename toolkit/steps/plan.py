@@ -38,12 +38,13 @@ class PushPlan:
         actual: who is in the segments.
         facts: what the reasons rest on.
         told: what Customer.io was told before.
-        messages: whether Customer.io is told at all (its Track key is set, or the spec needs it).
+        messages: whether Customer.io is told anything new (its Track key is set, or the spec needs it); what it
+            was told is taken back in any case.
         made_at: when the plan was made (UTC).
         forbidden: what must be allowed by number before the plan is applied, in sentences.
         notes: what a reader should know besides.
         labels: segment → its new label, where it was made under another schema of its trait.
-        drawn: who is offered something by the flag's own draw, in no segment of ours.
+        drawn: who is offered something in no segment of ours: by the flag's own draw, or looked up.
     """
 
     sync: SyncPlan
@@ -137,7 +138,8 @@ class PushPlan:
     def attributes(self, experiment: Experiment, versions: Mapping[str, int] | None) -> Messages:
         """Return what is still to be said; before read-back (`versions` None) any version stands for ready."""
         version = max(versions.values(), default=1) if versions else 1
-        return messages_of(experiment, self.arms, self.eligible, self.told, version=version)
+        said = messages_of(experiment, self.arms, self.eligible, self.told, version=version)
+        return said if self.messages else replace(said, announce={})
 
 
 def plan_push(
@@ -165,7 +167,7 @@ def plan_push(
         segment: everyone[segment] - record[segment].refused.keys() for segment in experiment.pushed_segments
     }
     drawn: frozenset[str] = frozenset()
-    if experiment.delivery.mode == "rollout":
+    if experiment.delivery.mode != "segments":
         drawn = frozenset().union(
             *(who for key, who in everyone.items() if key not in experiment.held_segments)
         )

@@ -15,13 +15,13 @@ from toolkit.design.experiment import Experiment
 from toolkit.design.propagation import Propagation
 from toolkit.design.reasons import Record
 from toolkit.design.sync import SyncPlan
-from toolkit.errors import Conflict, PushRefused
+from toolkit.errors import Conflict, PushRefused, SettingsError
 from toolkit.lake.memberships import Membership, append_memberships
 from toolkit.steps.apply import Writer
 from toolkit.steps.known import Known, ask_whom_it_knows
 from toolkit.steps.meanwhile import Meanwhile
 from toolkit.steps.members import Actual, is_so, owners_of, read_segments, sample_of_big
-from toolkit.steps.messages import Messages, open_track, tell
+from toolkit.steps.messages import Messages, has_track, open_track, tell
 from toolkit.steps.plan import PushPlan, changes_of, plan_push, refuse
 from toolkit.steps.propagation import due_at_of, propagation_of_run
 from toolkit.steps.standing import keep_released
@@ -93,6 +93,7 @@ def push(
     Raises:
         PushRefused: the plan is old, too much would be removed, or a large part of the eligible must not be
             offered anything any more since it was made.
+        SettingsError: a message must be withdrawn, and the keys of Customer.io's Track API are not set.
         Conflict: the segments read back are not those wanted, whatever was tried; no message was released.
         VendorError: LaunchDarkly or Customer.io refused; what was done stays, and the next run goes on.
     """
@@ -102,7 +103,8 @@ def push(
             f"{spec.path}: the plan is of {plan.made_at:%Y-%m-%d %H:%M} UTC; plan again, then apply"
         )
     refuse(plan, allow_removals)
-    track = open_track(workspace) if plan.messages else None
+    may_tell = plan.messages or has_track(workspace)
+    track = open_track(workspace) if may_tell else None
     run, owners = uuid.uuid4().hex, owners_of(experiment)
     steps = progress or (lambda *_: None)
     told, record = 0, plan.record
@@ -120,7 +122,13 @@ def push(
             refused.update(failed)
 
     def withdraw(now: PushPlan) -> PushPlan:
-        say(now.withdrawn(experiment))
+        what = now.withdrawn(experiment)
+        if what and track is None:
+            raise SettingsError(
+                f"{spec.path}: the messages of {len(what):,} customers must be withdrawn before their offers are, and "
+                "CUSTOMERIO_SITE_ID and CUSTOMERIO_TRACK_API_KEY are not set; export them. No offer was taken back"
+            )
+        say(what)
         return now
 
     meanwhile = Meanwhile.of(workspace, spec, plan, allow_removals)
