@@ -127,6 +127,30 @@ def test_of_whom_the_source_never_spoke_is_offered_nothing(team):
     assert "c000002" in team.members(ELIGIBLE)
 
 
+@pytest.mark.parametrize("other", ["h000001", "u000001"])
+def test_one_person_with_somebody_held_out_of_this_or_of_everything_is_offered_nothing(team, other):
+    team.spec = SPEC.replace(
+        "entry: rolling}", "entry: rolling, universal_holdout: {key: always, share: 0.1}}"
+    )
+    team.with_messages()
+    team.push()
+    lake = team.workspace().lake
+    lake.append_rows(
+        "assignments", [{"experiment": "always", "id": "u000001", "arm": "holdout", "assigned_at": team.now}]
+    )
+    lake.append_rows(
+        "same_people",
+        [
+            {"id": each, "person": "c000001", "id_type": "id", "seen_at": team.now}
+            for each in ("c000001", other)
+        ],
+    )
+    assert team.why(ELIGIBLE) == ({}, {"held_out_as_another": 1})
+    team.push()
+    assert team.members(ELIGIBLE) == set(people(40)) - {"c000001"}
+    assert not team.attribute("c000001", READY)
+
+
 def test_when_the_last_window_has_closed_everybodys_offer_ends_and_the_plan_says_so(team):
     team.push()
     team.now = team.write().experiment.complete_at - timedelta(seconds=1)

@@ -40,7 +40,7 @@ class Standing:
         absent: treated customers whom the source does not name any more; what was last known of them holds.
         left: who has left the cohort, by the word of a webhook.
         escalated: who has reached the second step of an offer.
-        held_as_another: treated customers who turned out to be one person with somebody held out.
+        held_as_another: treated customers who turned out to be one person with somebody held out, of this or of everything.
         unprofitable: treated customers whom `margin_protection` bars from any offer.
         attributes: customer → the attributes that traits look at.
         over: whether the offers have ended.
@@ -105,14 +105,15 @@ def standing_of(workspace: Workspace, spec: Spec) -> Standing:
     treated = {customer for customer, arm in arms.items() if arm != experiment.control}
     ends_at = offers_end_at(experiment)
     attributes, guard = trait_attributes(workspace, spec, treated), experiment.margin_protection
+    universal = _universal(workspace, experiment)
     return Standing(
         arms,
         assigned,
-        universal=_universal(workspace, experiment),
+        universal=universal,
         **_protection(workspace, spec, treated),
         left=left_by_webhook(workspace.lake, experiment.key),
         escalated=escalated(workspace.lake, experiment, spec.path, now=workspace.now()),
-        held_as_another=held_as_another(workspace.lake, experiment),
+        held_as_another=held_as_another(workspace.lake, experiment, arms, universal=universal),
         unprofitable={each for each in treated if guard and guard.protects(attributes.get(each, {}))},
         attributes=attributes,
         over=ends_at is not None and workspace.now() >= ends_at,
@@ -140,9 +141,8 @@ def barred_now(
         attributes = trait_attributes(workspace, spec, customers)
         barred |= {each for each in customers if guard.protects(attributes.get(each, {}))}
     barred |= left_by_webhook(lake, experiment.key)
-    barred |= _universal(workspace, experiment)
-    barred |= held_as_another(lake, experiment)
-    return frozenset(barred)
+    universal = _universal(workspace, experiment)
+    return universal | barred | held_as_another(lake, experiment, standing.arms, universal=universal)
 
 
 def keep_released(workspace: Workspace, experiment: Experiment, standing: Standing) -> None:
