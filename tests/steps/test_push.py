@@ -257,13 +257,31 @@ def test_whoever_customerio_protected_stays_so_until_it_names_them_without_the_a
     assert not gone.attributes.get(READY)
 
 
-def test_a_segment_that_somebody_gave_rules_is_not_trusted(team):
+def test_a_segment_that_somebody_gave_rules_is_not_trusted_and_what_must_end_ends(team):
+    team.arms |= people(3, "growing", "g")
+    team.with_messages()
     team.push()
     state = team.box.launchdarkly
     rule = {"_id": "r", "clauses": [{"attribute": "country", "op": "in", "values": ["NZ"], "negate": False}]}
     state.put_segment(replace(state.segments[ELIGIBLE], rules=(rule,)))
+    team.protected = {"c000001", "g000001"}
+    team.arms |= people(2, "growing", "n") | people(1, "holdout", "k") | people(1, name="d")
+    for customer in ("n000000", "n000001", "k000000", "d000000"):
+        team.box.customerio.create(id=customer)
     with pytest.raises(PushRefused, match=f"{ELIGIBLE} was given 1 rules"):
-        team.plan()
+        team.push()
+    assert team.members(ELIGIBLE) == set(people(40))
+    assert team.members(SMALL) == {"g000000", "g000002"}
+    assert "k000000" in team.members(HOLDOUT)
+    ready = {who for who in team.arms if team.attribute(who, READY)}
+    assert ready == set(people(40) | people(3, "growing", "g")) - team.protected
+    state.put_segment(replace(state.segments[ELIGIBLE], rules=()))
+    team.push()
+    assert {who for who in team.arms if team.attribute(who, READY)} == ready | {
+        "n000000",
+        "n000001",
+        "d000000",
+    }
 
 
 def test_a_plan_is_not_applied_hours_later(team):

@@ -237,20 +237,26 @@ def test_a_plan_without_big_segments_is_told_before_anybody_is_eligible(team):
     assert not team.box.launchdarkly.segments
 
 
-def test_a_standard_segment_never_becomes_a_big_one(team):
+def test_a_standard_segment_never_becomes_a_big_one_and_whoever_must_leave_it_does(team):
     everyone, team.arms = team.arms, people(10)
     team.push()
-    team.arms = everyone
+    team.arms, team.protected = everyone, {"c000003"}
+    team.with_messages()
+    assert any("until then nobody is added to it" in note for note in team.plan().notes)
     with pytest.raises(PushRefused, match=r"never turned into a big one\. Rename the trait"):
         team.push()
-    assert len(team.members(ELIGIBLE)) == 10
+    assert team.members(ELIGIBLE) == set(people(10)) - {"c000003"}
+    assert team.members(HOLDOUT) == set(people(10, "holdout", "h"))
+    assert {who for who in team.arms if team.attribute(who, READY)} == team.members(ELIGIBLE)
 
 
 def test_a_big_segment_of_another_kind_of_context_is_not_touched(pushed):
     state = pushed.box.launchdarkly
     state.put_segment(replace(state.segments[ELIGIBLE], kind="device"))
+    pushed.box.requests.clear()
     with pytest.raises(PushRefused, match="holds contexts of kind 'device'"):
-        pushed.plan()
+        pushed.push()
+    assert pushed.asked("POST") == pushed.asked("PATCH") == 0
 
 
 def test_losing_a_fifth_of_a_big_segment_is_refused(pushed):

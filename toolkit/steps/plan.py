@@ -14,16 +14,20 @@ from toolkit.design.experiment import Experiment
 from toolkit.design.labels import SegmentLabel, stale_labels
 from toolkit.design.reasons import Facts, Record, Why, reasons_of
 from toolkit.design.sync import SyncPlan, is_large, plan_sync
-from toolkit.errors import PushRefused, SpecError
+from toolkit.errors import PushRefused, SpecError, ToolkitError
 from toolkit.lake.memberships import read_record
-from toolkit.steps.members import Actual, actual_of, owners_of, read_segments
+from toolkit.steps.members import Actual, actual_of, owners_of, too_full, unusable
 from toolkit.steps.messages import Messages, Told, messages_of, told_before, withdrawals_of
 from toolkit.steps.standing import Standing, standing_of
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["PushPlan", "changes_of", "plan_push", "refuse"]
+__all__ = ["PushPlan", "changes_of", "plan_push", "refuse", "refuse_blocked"]
 
 NEARLY_FULL = 0.8
+NOTHING_BEGINS = (
+    "until then nothing is offered anew and no message is released; messages are withdrawn, holdouts are added to, and "
+    "whoever must not be offered anything leaves the other segments"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class PushPlan:
         forbidden: what must be allowed by number before the plan is applied, in sentences.
         notes: what a reader should know besides.
         labels: segment → its new label, where it was made under another schema of its trait.
+        kept_out: who is to be in a segment that is full, and was not told yet: their message waits.
+        blocked: segments that cannot be written to as planned, each as the error that says why. What ends is ended
+            all the same, and whoever is held out is added; then the first is raised.
         drawn: who is offered something in no segment of ours: by the flag's own draw, or looked up.
     """
 
@@ -60,6 +67,8 @@ class PushPlan:
     notes: tuple[str, ...] = field(default=())
     labels: Mapping[str, SegmentLabel] = field(default_factory=dict)
     drawn: frozenset[str] = frozenset()
+    kept_out: frozenset[str] = frozenset()
+    blocked: tuple[ToolkitError, ...] = ()
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -89,7 +98,7 @@ class PushPlan:
     @property
     def eligible(self) -> frozenset[str]:
         """Return everyone who is to be in an eligibility segment, or is drawn by the flag."""
-        return self.drawn.union(*(self.desired[key] for key in self._offering))
+        return self.drawn.union(*(self.desired[key] for key in self._offering)) - self.kept_out
 
     @property
     def _offering(self) -> tuple[str, ...]:
@@ -125,6 +134,8 @@ class PushPlan:
         desired = {
             key: wanted[key] & eligible if key in self._offering else wanted[key] for key in self.desired
         }
+        if self.blocked:  # nobody is added, not even from another segment
+            desired |= {key: desired[key] & self.desired[key] for key in self._offering}
         still = frozenset().union(
             *(who for key, who in wanted.items() if key not in experiment.held_segments)
         )
@@ -153,8 +164,6 @@ def plan_push(
         SpecError: the spec has no traits to push, or would use e-mail addresses as keys.
         NotEnoughData: nobody is assigned yet.
         DataError: the source of the ledger, of the cohort or of `do_not_offer` cannot be used.
-        PushRefused: a standard segment would grow beyond what LaunchDarkly takes, or has rules.
-        Conflict: a segment of that name is there and is not ours.
     """
     experiment, settings = spec.experiment, workspace.settings
     _refuse_what_cannot_be_pushed(spec)
@@ -171,16 +180,29 @@ def plan_push(
         drawn = frozenset().union(
             *(who for key, who in everyone.items() if key not in experiment.held_segments)
         )
-    found = read_segments(client, experiment)
-    seed = workspace.now().isoformat()
+    found = {key: client.segment(key) for key in desired}
+    wrong: dict[str, ToolkitError] = dict(unusable(client, found))
+    unfit, ready = bool(wrong), f"ready_{experiment.key}"
+    told, kept_out, seed = told_before(workspace, experiment), set[str](), workspace.now().isoformat()
+    if unfit:  # then nothing is begun anywhere, and what must end ends
+        drawn = drawn.union(*(who for key, who in everyone.items() if key not in experiment.held_segments))
+        desired = {key: who for key, who in desired.items() if key not in wrong}
+        desired = {key: who for key, who in desired.items() if key in experiment.held_segments or found[key]}
+        for key in desired.keys() - set(experiment.held_segments):
+            there = actual_of(client, found[key], desired[key], record[key], seed=seed).members
+            desired[key] &= there or frozenset()
+    for key, wanted in desired.items():
+        segment = found[key]
+        if segment and (full := too_full(key, segment, wanted)):
+            wrong[key], desired[key] = full, wanted & segment.included
+            kept_out |= wanted - segment.included
     actual = {
-        key: actual_of(client, found[key], key, wanted, record[key], seed=seed)
-        for key, wanted in desired.items()
+        key: actual_of(client, found[key], wanted, record[key], seed=seed) for key, wanted in desired.items()
     }
     sync = changes_of(experiment, desired, actual)
     facts = _facts(experiment, standing, desired, actual, record)
     why = reasons_of(sync, facts)
-    labels = stale_labels(experiment, {key: each.tags for key, each in found.items() if each})
+    labels = stale_labels(experiment, {key: each.tags for key, each in found.items() if each and not unfit})
     return PushPlan(
         sync,
         why,
@@ -188,8 +210,9 @@ def plan_push(
         standing,
         actual,
         facts,
-        told_before(workspace, experiment),
-        messages=experiment.delivery.mode != "lookup"  # nobody here knows when an application has its table
+        told,
+        messages=not unfit
+        and experiment.delivery.mode != "lookup"  # nobody here knows when an application has its table
         and bool(
             settings.customerio_site_id or (experiment.cohort and experiment.cohort.source == "customerio")
         ),
@@ -198,9 +221,13 @@ def plan_push(
         notes=(
             *_notes(experiment, sync, actual, standing),
             *(f"{key} was made under another schema, and is told its new one" for key in labels),
+            *map(str, wrong.values()),
+            *([NOTHING_BEGINS] if unfit else ()),
         ),
         labels=labels,
         drawn=drawn,
+        kept_out=frozenset(who for who in kept_out if not told.attributes.get(who, {}).get(ready)),
+        blocked=tuple(wrong.values()),
     )
 
 
@@ -321,6 +348,17 @@ def _notes(
                 "standard segment is never turned into a big one"
             )
     return said
+
+
+def refuse_blocked(plan: PushPlan) -> None:
+    """Raise where segments cannot be written to as planned.
+
+    Raises:
+        PushRefused: a standard segment is full, has rules, or holds another kind of context.
+        Conflict: a segment of that name is there and is not ours.
+    """
+    if plan.blocked:
+        raise type(plan.blocked[0])("; ".join(map(str, plan.blocked)))
 
 
 def refuse(plan: PushPlan, allowed: int) -> None:

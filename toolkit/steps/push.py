@@ -22,7 +22,7 @@ from toolkit.steps.known import Known, ask_whom_it_knows
 from toolkit.steps.meanwhile import Meanwhile
 from toolkit.steps.members import Actual, is_so, owners_of, read_segments, sample_of_big
 from toolkit.steps.messages import Messages, has_track, open_track, tell
-from toolkit.steps.plan import PushPlan, changes_of, plan_push, refuse
+from toolkit.steps.plan import PushPlan, changes_of, plan_push, refuse, refuse_blocked
 from toolkit.steps.propagation import due_at_of, propagation_of_run
 from toolkit.steps.standing import keep_released
 from toolkit.steps.workspace import Spec, Workspace
@@ -94,7 +94,8 @@ def push(
         PushRefused: the plan is old, too much would be removed, or a large part of the eligible must not be
             offered anything any more since it was made.
         SettingsError: a message must be withdrawn, and the keys of Customer.io's Track API are not set.
-        Conflict: the segments read back are not those wanted, whatever was tried; no message was released.
+            A segment is full, has rules, or holds another kind of context: what ends was ended all the same.
+        Conflict: a segment is not ours (likewise), or the segments read back are not those wanted, whatever was tried; no message was released.
         VendorError: LaunchDarkly or Customer.io refused; what was done stays, and the next run goes on.
     """
     experiment = spec.experiment
@@ -148,6 +149,7 @@ def push(
     announce = plan.attributes(experiment, versions).announce
     say({customer: said for customer, said in announce.items() if customer not in strangers})
     withdraw(meanwhile.barring(plan))  # who was barred while that was told
+    refuse_blocked(plan)
     through = propagation_of_run(experiment, rows, at=at)
     return Pushed(run, writer.writes, told, tuple(refused.items()), versions, writer.refused, through, known)
 
@@ -177,7 +179,7 @@ def _carry_out(
         except Conflict as changed:
             conflict = changed
         plan = _taken(plan, writer)
-        actual, versions = _read_back(client, experiment, plan, sync, touched)
+        actual, versions = _read_back(client, plan, sync, touched)
         plan = withdraw(meanwhile.barring(plan))
         sync = changes_of(experiment, plan.desired, actual)
         if sync.is_empty:
@@ -204,13 +206,12 @@ def _taken(plan: PushPlan, writer: Writer) -> PushPlan:
 
 def _read_back(
     client: LaunchDarkly,
-    experiment: Experiment,
     plan: PushPlan,
     before: SyncPlan,
     touched: Mapping[str, AbstractSet[str]],
 ) -> tuple[dict[str, Actual], dict[str, int]]:
     """Return segment → who is in it now, and segment → version; `touched` are the keys that were changed there."""
-    found = read_segments(client, experiment)
+    found = read_segments(client, plan.desired)
     actual = {}
     for change in before.changes:
         key, segment = change.segment, found[change.segment]
