@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 
@@ -30,6 +31,7 @@ from toolkit.errors import (
     NotEnoughData,
     PushRefused,
     SettingsError,
+    SpecError,
     WaitingForPerson,
 )
 from toolkit.lake.tables import Lake
@@ -38,7 +40,8 @@ from toolkit.show.pushing import plan_record, plan_text, pushed_record, pushed_t
 from toolkit.steps import known
 from toolkit.steps import push as push_step
 from toolkit.steps.propagation import propagation
-from toolkit.steps.push import push
+from toolkit.steps.push import plan_push, push
+from toolkit.steps.workspace import Spec
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +285,30 @@ def test_a_segment_that_somebody_gave_rules_is_not_trusted_and_what_must_end_end
         "n000001",
         "d000000",
     }
+
+
+def test_a_trait_of_another_experiment_beside_this_one_is_not_pushed(team):
+    team.push()
+    (team.folder / "other.yml").write_text(SPEC.replace("key: banner", "key: other"))
+    for path in ("banner.yml", "other.yml"):
+        with team.opened() as (workspace, _, client), pytest.raises(SpecError, match=f"{ELIGIBLE} is also"):
+            plan_push(workspace, Spec.read(team.folder / path), client)
+    later = SPEC.replace("key: banner", "key: other").replace("2026-12-28", "2027-12-28")
+    (team.folder / "other.yml").write_text(later.replace("2026-08-01", "2027-06-01"))
+    assert team.plan().sync.is_empty, "one ends before the other starts"
+
+
+def test_a_segment_in_which_another_experiments_customers_are_recorded_is_not_pushed(team):
+    team.push()
+    elsewhere = team.folder / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("people", "assignments", "events"):
+        shutil.copy(team.folder / f"{name}.parquet", elsewhere)
+    (elsewhere / "other.yml").write_text(SPEC.replace("key: banner", "key: other"))
+    said = rf"other cannot be pushed.*{ELIGIBLE} holds 40 customers of banner"
+    with team.opened() as (workspace, _, client), pytest.raises(SpecError, match=said):
+        plan_push(workspace, Spec.read(elsewhere / "other.yml"), client)
+    assert "lift-other-holdout" not in team.box.launchdarkly.segments
 
 
 def test_a_plan_is_not_applied_hours_later(team):

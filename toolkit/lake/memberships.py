@@ -7,7 +7,7 @@ members, so that what is recorded here is all that is known of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -24,11 +24,13 @@ __all__ = [
     "State",
     "append_memberships",
     "append_protected",
+    "claims_of",
     "delays_of",
     "protected_now",
     "read_protected",
     "read_record",
     "read_told",
+    "segments_of",
     "stamp",
 ]
 
@@ -106,6 +108,33 @@ def read_record(lake: Lake, owners: Mapping[str, str]) -> dict[str, Record]:
         )
         for segment in owners
     }
+
+
+def claims_of(lake: Lake, segments: Collection[str], *, but: str) -> dict[str, dict[str, int]]:
+    """Return segment → key of another experiment than `but` → how many members of it are recorded there."""
+    files = lake.files("memberships") if segments else []
+    if not files:
+        return {}
+    with connect() as con:
+        rows = con.rows(
+            "SELECT segment, experiment, count(*) FROM (SELECT segment, experiment, id FROM "
+            f"{parquet(files)} WHERE segment IN ({texts(segments)}) AND experiment <> {text(but)} "
+            "GROUP BY ALL HAVING arg_max(state, written) IN ('member', 'intended')) GROUP BY ALL ORDER BY ALL"
+        )
+    found: dict[str, dict[str, int]] = {}
+    for segment, key, count in rows:
+        found.setdefault(segment, {})[key] = count
+    return found
+
+
+def segments_of(lake: Lake, key: str) -> frozenset[str]:
+    """Return every segment in which something was ever done for an experiment."""
+    files = lake.files("memberships", experiment=key)
+    if not files:
+        return frozenset()
+    with connect() as con:
+        rows = con.rows(f"SELECT DISTINCT segment FROM {parquet(files)} WHERE experiment = {text(key)}")
+    return frozenset(str(row[0]) for row in rows)
 
 
 def append_protected(lake: Lake, key: str, protected: Mapping[str, bool], *, at: datetime) -> None:

@@ -16,6 +16,7 @@ from toolkit.design.reasons import Facts, Record, Why, reasons_of
 from toolkit.design.sync import SyncPlan, is_large, plan_sync
 from toolkit.errors import PushRefused, SpecError, ToolkitError
 from toolkit.lake.memberships import read_record
+from toolkit.steps.claims import refuse_claimed
 from toolkit.steps.members import Actual, actual_of, owners_of, too_full, unusable
 from toolkit.steps.messages import Messages, Told, messages_of, told_before, withdrawals_of
 from toolkit.steps.standing import Standing, standing_of
@@ -161,12 +162,14 @@ def plan_push(
     `retry_refused` asks for the keys once more that LaunchDarkly did not take.
 
     Raises:
-        SpecError: the spec has no traits to push, or would use e-mail addresses as keys.
+        SpecError: the spec has no traits to push, would use e-mail addresses as keys, or one of its segments is
+            another experiment's.
         NotEnoughData: nobody is assigned yet.
         DataError: the source of the ledger, of the cohort or of `do_not_offer` cannot be used.
     """
     experiment, settings = spec.experiment, workspace.settings
     _refuse_what_cannot_be_pushed(spec)
+    refuse_claimed(workspace, spec)
     standing = standing_of(workspace, spec)
     record = read_record(workspace.lake, owners_of(experiment))
     if retry_refused:
