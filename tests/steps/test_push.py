@@ -311,6 +311,26 @@ def test_a_segment_in_which_another_experiments_customers_are_recorded_is_not_pu
     assert "lift-other-holdout" not in team.box.launchdarkly.segments
 
 
+def test_in_the_segment_of_a_renamed_trait_only_whoever_may_be_offered_something_stays(team):
+    team.with_messages()
+    team.push()
+    team.spec = SPEC.replace("free_shipping_eligible", "shipping_eligible")
+    team.push()
+    assert team.members(ELIGIBLE) == team.members("lift-shipping-eligible") == set(people(40))
+    team.protected = {"c000001"}
+    team.arms["c000002"] = "holdout"
+    plan = team.plan()
+    assert plan.why[ELIGIBLE].remove == {"do_not_offer": 1, "held_out": 1}
+    assert any(note.startswith(f"{ELIGIBLE}: the file has no such segment any more") for note in plan.notes)
+    team.push()
+    assert team.members(ELIGIBLE) == set(people(40)) - {"c000001", "c000002"}
+    assert team.plan().sync.is_empty
+    team.now = team.write().experiment.complete_at
+    team.push()
+    assert not team.members(ELIGIBLE)
+    assert team.plan().sync.is_empty
+
+
 def test_a_plan_is_not_applied_hours_later(team):
     with team.opened() as (_, spec, client):
         plan = team.plan()

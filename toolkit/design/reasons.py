@@ -149,7 +149,7 @@ def reason_to_remove(customer: str, change: SegmentChange, facts: Facts) -> str:
         return "left_ledger" if ours else "added_by_hand"
     if arm == facts.experiment.control:
         return "held_out" if ours else "added_by_hand"
-    if trait is None or arm not in trait.treated_arms:
+    if trait is not None and arm not in trait.treated_arms:
         return "contract_changed" if ours else "added_by_hand"
     for reason, customers in facts.barred.items():
         if customer in customers:

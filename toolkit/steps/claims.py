@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from toolkit.design.catalogue import shared_segments
+from toolkit.design.experiment import Experiment
 from toolkit.errors import SpecError
-from toolkit.lake.memberships import claims_of
+from toolkit.lake.memberships import claims_of, segments_of
 from toolkit.steps.traits import read_folder
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["refuse_claimed"]
+__all__ = ["dropped_segments", "refuse_claimed"]
 
 
 def refuse_claimed(workspace: Workspace, spec: Spec) -> None:
@@ -40,3 +41,14 @@ def refuse_claimed(workspace: Workspace, spec: Spec) -> None:
             f"{spec.path}: traits: {experiment.key} cannot be pushed, since it would remove another experiment's "
             f"customers: {'; '.join(said)}. Rename the trait in one of the two files"
         )
+
+
+def dropped_segments(workspace: Workspace, experiment: Experiment) -> tuple[str, ...]:
+    """Return the eligibility segments that were pushed for an experiment, and that its file pushes no more.
+
+    A trait was renamed, or lost a value, or `delivery` has another mode now. Those that another experiment has taken
+    over since are left to it.
+    """
+    kept = {*experiment.pushed_segments, *experiment.held_segments}
+    dropped = segments_of(workspace.lake, experiment.key) - kept
+    return tuple(sorted(dropped - claims_of(workspace.lake, dropped, but=experiment.key).keys()))

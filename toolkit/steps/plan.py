@@ -16,7 +16,7 @@ from toolkit.design.reasons import Facts, Record, Why, reasons_of
 from toolkit.design.sync import SyncPlan, is_large, plan_sync
 from toolkit.errors import PushRefused, SpecError, ToolkitError
 from toolkit.lake.memberships import read_record
-from toolkit.steps.claims import refuse_claimed
+from toolkit.steps.claims import dropped_segments, refuse_claimed
 from toolkit.steps.members import Actual, actual_of, owners_of, too_full, unusable
 from toolkit.steps.messages import Messages, Told, messages_of, told_before, withdrawals_of
 from toolkit.steps.standing import Standing, standing_of
@@ -25,6 +25,10 @@ from toolkit.steps.workspace import Spec, Workspace
 __all__ = ["PushPlan", "changes_of", "plan_push", "refuse", "refuse_blocked"]
 
 NEARLY_FULL = 0.8
+DROPPED = (
+    "{}: the file has no such segment any more; nobody is added to it, whoever may be offered nothing any more leaves it, "
+    "and {:,} stay: delete it at LaunchDarkly once no flag reads it"
+)
 NOTHING_BEGINS = (
     "until then nothing is offered anew and no message is released; messages are withdrawn, holdouts are added to, and "
     "whoever must not be offered anything leaves the other segments"
@@ -102,6 +106,11 @@ class PushPlan:
         return self.drawn.union(*(self.desired[key] for key in self._offering)) - self.kept_out
 
     @property
+    def dropped(self) -> frozenset[str]:
+        """Return the segments that the file does not push any more, and that are still there."""
+        return frozenset(self.desired.keys() - set(self.facts.experiment.pushed_segments))
+
+    @property
     def _offering(self) -> tuple[str, ...]:
         return tuple(change.segment for change in self.sync.changes if not change.holdout)
 
@@ -133,16 +142,19 @@ class PushPlan:
             key: who - self.record[key].refused.keys() for key, who in standing.desired(experiment).items()
         }
         desired = {
-            key: wanted[key] & eligible if key in self._offering else wanted[key] for key in self.desired
+            key: wanted[key] & eligible if key in self._offering else wanted[key]
+            for key in self.desired
+            if key not in self.dropped
         }
         if self.blocked:  # nobody is added, not even from another segment
             desired |= {key: desired[key] & self.desired[key] for key in self._offering}
         still = frozenset().union(
             *(who for key, who in wanted.items() if key not in experiment.held_segments)
         )
+        unheld = {key: who & still for key, who in self.desired.items() if key in self.dropped}
         return replace(
             self,
-            desired=desired,
+            desired=desired | unheld,
             drawn=self.drawn & still,
             standing=replace(self.standing, released=self.standing.released & standing.released),
         )
@@ -171,7 +183,8 @@ def plan_push(
     _refuse_what_cannot_be_pushed(spec)
     refuse_claimed(workspace, spec)
     standing = standing_of(workspace, spec)
-    record = read_record(workspace.lake, owners_of(experiment))
+    dropped = dropped_segments(workspace, experiment)
+    record = read_record(workspace.lake, owners_of(experiment) | dict.fromkeys(dropped, experiment.key))
     if retry_refused:
         record = {segment: replace(each, refused={}) for segment, each in record.items()}
     everyone = standing.desired(experiment)
@@ -199,6 +212,12 @@ def plan_push(
         if segment and (full := too_full(key, segment, wanted)):
             wrong[key], desired[key] = full, wanted & segment.included
             kept_out |= wanted - segment.included
+    offered = drawn.union(*(who for key, who in desired.items() if key not in experiment.held_segments))
+    for key in dropped:  # nobody is added there, and whoever may be offered something stays
+        segment = client.segment(key)
+        if segment and not unusable(client, {key: segment}):
+            there = record[key].members | record[key].intended if segment.unbounded else segment.included
+            found[key], desired[key] = segment, frozenset(there & offered)
     actual = {
         key: actual_of(client, found[key], wanted, record[key], seed=seed) for key, wanted in desired.items()
     }
@@ -224,6 +243,7 @@ def plan_push(
         notes=(
             *_notes(experiment, sync, actual, standing),
             *(f"{key} was made under another schema, and is told its new one" for key in labels),
+            *(DROPPED.format(key, len(desired[key])) for key in dropped if desired.get(key)),
             *map(str, wrong.values()),
             *([NOTHING_BEGINS] if unfit else ()),
         ),

@@ -106,7 +106,7 @@ def push(
     refuse(plan, allow_removals)
     may_tell = plan.messages or has_track(workspace)
     track = open_track(workspace) if may_tell else None
-    run, owners = uuid.uuid4().hex, owners_of(experiment)
+    run, owners = uuid.uuid4().hex, owners_of(experiment) | dict.fromkeys(plan.dropped, experiment.key)
     steps = progress or (lambda *_: None)
     told, record = 0, plan.record
     refused: dict[str, str] = {}
