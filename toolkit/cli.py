@@ -177,6 +177,7 @@ def push(
 ) -> None:
     """Show what would change in LaunchDarkly; with --apply do it, read it back, and release the messages."""
     from toolkit.show.pushing import plan_record, plan_text, pushed_record, pushed_text
+    from toolkit.steps.plan import refuse_blocked
     from toolkit.steps.push import open_launchdarkly, plan_push
     from toolkit.steps.push import push as run
 
@@ -193,6 +194,7 @@ def push(
         record = plan_record(plan, read.experiment)
         _write_json(as_json, record | {"applied": pushed_record(done)} if done else record)
     if done is None:
+        refuse_blocked(plan)
         return
     if as_json != "-":
         print(pushed_text(done))

@@ -87,6 +87,13 @@ def test_pages_may_be_empty_on_the_way():
     assert [each.id for each in vendor.app().search({"segment": {"id": 4}})] == ["1", "2"]
 
 
+def test_an_answer_without_any_list_is_no_empty_page():
+    vendor = Vendor([{"meta": {"error": "temporarily degraded"}}])
+    with pytest.raises(UnexpectedAnswer, match="neither `identifiers` nor `ids`"):
+        list(vendor.app().search({"segment": {"id": 4}}))
+    assert list(Vendor([{"identifiers": None, "ids": []}]).app().search({"segment": {"id": 4}})) == []
+
+
 def test_attributes_are_asked_for_a_hundred_at_a_time_and_plus_and_at_survive():
     people = {"customers": [{"customer": {"identifiers": who(1), "attributes": {"a": "1"}}}]}
     vendor, seen = Vendor([people]), []

@@ -58,6 +58,7 @@ GONE = Record(removed={"c"})
         ("experiment_over", SMALL, [], [SMALL], {"over": True}),
         ("left_ledger", SMALL, [], [SMALL], {"arms": {}, "record": {SMALL: OURS}}),
         ("left_ledger", HOLDOUT, [], [HOLDOUT], {"arms": {}, "record": {HOLDOUT: OURS}}),
+        ("held_out", SMALL, [], [SMALL], {"arms": HELD, "record": {SMALL: OURS}}),
         ("contract_changed", SMALL, [], [SMALL], {"arms": OTHER, "record": {SMALL: OURS}}),
         ("added_by_hand", SMALL, [], [SMALL], {"arms": {}}),
         ("added_by_hand", SMALL, [], [SMALL], {"arms": HELD}),

@@ -238,8 +238,9 @@ def test_a_segment_of_someone_else_is_not_touched(box, vip):
     assign(workspace, spec)
     with open_launchdarkly(workspace, spec) as client:
         client.create_segment("lift-early-access-eligible", name="theirs", description="", tags=["theirs"])
-        with pytest.raises(Conflict, match="does not carry our tag"):
-            plan_push(workspace, spec, client)
+    with pytest.raises(Conflict, match="does not carry our tag"):
+        push_now(workspace, spec)
+    assert not members(box, "lift-early-access-eligible")
 
 
 def test_emptying_a_segment_is_refused_unless_told_so_by_number(box, vip, experiments):

@@ -369,7 +369,10 @@ def test_a_merge_across_arms_shows_in_the_crossover_and_both_count(merged):
 
 def test_whoever_is_held_out_as_another_must_not_be_offered_anything(merged):
     pulled(merged)
-    assert held_as_another(merged.lake, merged.spec.experiment) == {"c1"}
+    experiment, arms = merged.spec.experiment, {"c1": "treatment", "c2": "holdout"}
+    assert held_as_another(merged.lake, experiment, arms) == {"c1"}
+    assert held_as_another(merged.lake, experiment, {"c1": "treatment"}) == frozenset()
+    assert held_as_another(merged.lake, experiment, {"c1": "treatment"}, universal={"c2"}) == {"c1"}
 
 
 def test_one_person_with_two_ids_one_after_the_other_is_found(folder):
@@ -381,15 +384,16 @@ def test_one_person_with_two_ids_one_after_the_other_is_found(folder):
 
 def test_people_who_become_one_after_another_are_all_one(folder):
     """c1 and c3 meet first, then c3 and c2: all three are one, whatever their own two have to do with each other."""
-    folder.assign({"c1": "treatment", "c2": "holdout", "c3": "treatment"})
+    arms = {"c1": "treatment", "c2": "holdout", "c3": "treatment"}
+    folder.assign(arms)
     folder.people(2, ("a3", "c1", 4), deleted=True, email_addr="one@x.example")
     folder.people(3, ("d3", "c3", 5), email_addr="one@x.example")
     pulled(folder)
-    assert held_as_another(folder.lake, folder.spec.experiment) == frozenset()
+    assert held_as_another(folder.lake, folder.spec.experiment, arms) == frozenset()
     folder.people(4, ("d3", "c3", 8), deleted=True, email_addr="two@x.example")
     folder.people(5, ("b3", "c2", 9), email_addr="two@x.example")
     pulled(folder)
-    assert held_as_another(folder.lake, folder.spec.experiment) == {"c1", "c3"}
+    assert held_as_another(folder.lake, folder.spec.experiment, arms) == {"c1", "c3"}
     check = next(each for each in measure(folder.workspace(), folder.spec).checks if each.name == "crossover")
     assert check.detail.startswith("3 of 3 customers")
 

@@ -133,7 +133,7 @@ def test_a_webhook_gives_every_customer_the_arm_that_a_file_would(shop, tmp_path
     universal = "cohort: {source: files, entry: rolling, layer: winback, universal_holdout: {key: always, share: 0.2}}"
     files = ("cohort: {source: files, entry: rolling}", universal)
     spec = shop.write("cart", files)
-    shop.write("mail", files)
+    shop.write("mail", files, ("free_shipping_eligible", "mail_eligible"))
     everyone = [f"c{number}" for number in range(300)]
     shop.tell("enter", *everyone)
     assert shop.apply() == []

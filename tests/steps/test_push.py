@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 
@@ -29,6 +30,8 @@ from toolkit.errors import (
     InvalidRequest,
     NotEnoughData,
     PushRefused,
+    SettingsError,
+    SpecError,
     WaitingForPerson,
 )
 from toolkit.lake.tables import Lake
@@ -37,7 +40,8 @@ from toolkit.show.pushing import plan_record, plan_text, pushed_record, pushed_t
 from toolkit.steps import known
 from toolkit.steps import push as push_step
 from toolkit.steps.propagation import propagation
-from toolkit.steps.push import push
+from toolkit.steps.push import plan_push, push
+from toolkit.steps.workspace import Spec
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +128,30 @@ def test_of_whom_the_source_never_spoke_is_offered_nothing(team):
     team.unnamed = set()
     team.push()
     assert "c000002" in team.members(ELIGIBLE)
+
+
+@pytest.mark.parametrize("other", ["h000001", "u000001"])
+def test_one_person_with_somebody_held_out_of_this_or_of_everything_is_offered_nothing(team, other):
+    team.spec = SPEC.replace(
+        "entry: rolling}", "entry: rolling, universal_holdout: {key: always, share: 0.1}}"
+    )
+    team.with_messages()
+    team.push()
+    lake = team.workspace().lake
+    lake.append_rows(
+        "assignments", [{"experiment": "always", "id": "u000001", "arm": "holdout", "assigned_at": team.now}]
+    )
+    lake.append_rows(
+        "same_people",
+        [
+            {"id": each, "person": "c000001", "id_type": "id", "seen_at": team.now}
+            for each in ("c000001", other)
+        ],
+    )
+    assert team.why(ELIGIBLE) == ({}, {"held_out_as_another": 1})
+    team.push()
+    assert team.members(ELIGIBLE) == set(people(40)) - {"c000001"}
+    assert not team.attribute("c000001", READY)
 
 
 def test_when_the_last_window_has_closed_everybodys_offer_ends_and_the_plan_says_so(team):
@@ -216,13 +244,91 @@ def test_a_file_of_people_that_lost_nearly_all_rows_leaves_everything_as_it_is(t
     assert team.plan().sync.is_empty
 
 
-def test_a_segment_that_somebody_gave_rules_is_not_trusted(team):
+def test_whoever_customerio_protected_stays_so_until_it_names_them_without_the_attribute(team, monkeypatch):
+    team.spec = SPEC.replace("{source: files, entry: rolling}", "{source: customerio, segment: 1}")
+    team.with_messages()
+    gone, free = (team.box.customerio.find(each) for each in ("c000001", "c000002"))
+    gone.attributes["do_not_offer"] = free.attributes["do_not_offer"] = True
+    team.push()
+    assert not {"c000001", "c000002"} & team.members(ELIGIBLE)
+    gone.attributes.clear()  # deleted, or merged into another person
+    monkeypatch.delitem(team.box.customerio._by["id"], "c000001")
+    free.attributes["do_not_offer"] = False
+    assert any(note.startswith("1 treated customers are no longer named") for note in team.plan().notes)
+    team.push()
+    assert team.members(ELIGIBLE) == set(people(40)) - {"c000001"}
+    assert not gone.attributes.get(READY)
+
+
+def test_a_segment_that_somebody_gave_rules_is_not_trusted_and_what_must_end_ends(team):
+    team.arms |= people(3, "growing", "g")
+    team.with_messages()
     team.push()
     state = team.box.launchdarkly
     rule = {"_id": "r", "clauses": [{"attribute": "country", "op": "in", "values": ["NZ"], "negate": False}]}
     state.put_segment(replace(state.segments[ELIGIBLE], rules=(rule,)))
+    team.protected = {"c000001", "g000001"}
+    team.arms |= people(2, "growing", "n") | people(1, "holdout", "k") | people(1, name="d")
+    for customer in ("n000000", "n000001", "k000000", "d000000"):
+        team.box.customerio.create(id=customer)
     with pytest.raises(PushRefused, match=f"{ELIGIBLE} was given 1 rules"):
-        team.plan()
+        team.push()
+    assert team.members(ELIGIBLE) == set(people(40))
+    assert team.members(SMALL) == {"g000000", "g000002"}
+    assert "k000000" in team.members(HOLDOUT)
+    ready = {who for who in team.arms if team.attribute(who, READY)}
+    assert ready == set(people(40) | people(3, "growing", "g")) - team.protected
+    state.put_segment(replace(state.segments[ELIGIBLE], rules=()))
+    team.push()
+    assert {who for who in team.arms if team.attribute(who, READY)} == ready | {
+        "n000000",
+        "n000001",
+        "d000000",
+    }
+
+
+def test_a_trait_of_another_experiment_beside_this_one_is_not_pushed(team):
+    team.push()
+    (team.folder / "other.yml").write_text(SPEC.replace("key: banner", "key: other"))
+    for path in ("banner.yml", "other.yml"):
+        with team.opened() as (workspace, _, client), pytest.raises(SpecError, match=f"{ELIGIBLE} is also"):
+            plan_push(workspace, Spec.read(team.folder / path), client)
+    later = SPEC.replace("key: banner", "key: other").replace("2026-12-28", "2027-12-28")
+    (team.folder / "other.yml").write_text(later.replace("2026-08-01", "2027-06-01"))
+    assert team.plan().sync.is_empty, "one ends before the other starts"
+
+
+def test_a_segment_in_which_another_experiments_customers_are_recorded_is_not_pushed(team):
+    team.push()
+    elsewhere = team.folder / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("people", "assignments", "events"):
+        shutil.copy(team.folder / f"{name}.parquet", elsewhere)
+    (elsewhere / "other.yml").write_text(SPEC.replace("key: banner", "key: other"))
+    said = rf"other cannot be pushed.*{ELIGIBLE} holds 40 customers of banner"
+    with team.opened() as (workspace, _, client), pytest.raises(SpecError, match=said):
+        plan_push(workspace, Spec.read(elsewhere / "other.yml"), client)
+    assert "lift-other-holdout" not in team.box.launchdarkly.segments
+
+
+def test_in_the_segment_of_a_renamed_trait_only_whoever_may_be_offered_something_stays(team):
+    team.with_messages()
+    team.push()
+    team.spec = SPEC.replace("free_shipping_eligible", "shipping_eligible")
+    team.push()
+    assert team.members(ELIGIBLE) == team.members("lift-shipping-eligible") == set(people(40))
+    team.protected = {"c000001"}
+    team.arms["c000002"] = "holdout"
+    plan = team.plan()
+    assert plan.why[ELIGIBLE].remove == {"do_not_offer": 1, "held_out": 1}
+    assert any(note.startswith(f"{ELIGIBLE}: the file has no such segment any more") for note in plan.notes)
+    team.push()
+    assert team.members(ELIGIBLE) == set(people(40)) - {"c000001", "c000002"}
+    assert team.plan().sync.is_empty
+    team.now = team.write().experiment.complete_at
+    team.push()
+    assert not team.members(ELIGIBLE)
+    assert team.plan().sync.is_empty
 
 
 def test_a_plan_is_not_applied_hours_later(team):
@@ -437,6 +543,34 @@ def test_what_was_never_sent_is_not_taken_for_told_once_the_customer_is_protecte
     assert not team.attribute("c000001", READY)
     assert team.attribute("c000002", READY)
     assert team.push().told == 0
+
+
+def test_the_message_of_who_stands_no_longer_among_the_assignments_is_withdrawn(team):
+    team.with_messages()
+    team.push()
+    del team.arms["c000001"]
+    team.push()
+    assert "c000001" not in team.members(ELIGIBLE)
+    assert not team.attribute("c000001", READY)
+    assert team.attribute("c000002", READY)
+    assert team.push().told == 0
+
+
+def test_without_the_track_key_nobody_loses_an_offer_whose_message_stays_released(team):
+    team.with_messages()
+    team.push()
+    team.arms["c000001"] = "holdout"
+    team.messages = False
+    plan = team.plan()
+    assert plan.why[ELIGIBLE].remove == {"held_out": 1}
+    before = team.asked("PATCH")
+    with pytest.raises(SettingsError, match=r"CUSTOMERIO_SITE_ID and CUSTOMERIO_TRACK_API_KEY are not set"):
+        team.push()
+    assert team.asked("PATCH") == before
+    team.messages = True
+    team.push()
+    assert not team.attribute("c000001", READY)
+    assert "c000001" not in team.members(ELIGIBLE)
 
 
 def test_how_fast_traits_got_through_is_told_and_kept(team):

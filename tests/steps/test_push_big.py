@@ -13,7 +13,7 @@ from ldclient.config import BigSegmentsConfig
 
 from tests.steps.team import ELIGIBLE, HOLDOUT, READY, Team, people
 from toolkit.clients import LaunchDarkly, launchdarkly_big
-from toolkit.errors import NotReady, PushRefused, ToolkitError, WaitingForPerson
+from toolkit.errors import Conflict, NotReady, PushRefused, ToolkitError, WaitingForPerson
 from toolkit.lake.memberships import Membership, append_memberships
 from toolkit.sandbox import Sandbox, big_segments
 from toolkit.sandbox.big_segments import BigStore, hashed
@@ -136,6 +136,49 @@ def test_later_changes_go_by_keys_removals_first_and_a_second_push_writes_nothin
     assert pushed.asked("POST") == 0
 
 
+@pytest.fixture
+def deaf(monkeypatch):
+    """Return what makes LaunchDarkly take so many changes to big segments without doing anything."""
+    monkeypatch.setattr(LaunchDarkly, "pause", lambda *_: None)
+    whole = BigStore.change
+
+    def until(changes):
+        left = iter(range(changes))
+
+        def change(store, *args, **more):
+            if next(left, None) is None:
+                whole(store, *args, **more)
+
+        monkeypatch.setattr(BigStore, "change", change)
+
+    return until
+
+
+@pytest.mark.parametrize("count", [1, 40, 120])
+def test_no_message_goes_for_an_addition_that_is_not_there(pushed, deaf, count):
+    newcomers = people(count, name="d")
+    pushed.arms |= newcomers
+    pushed.with_messages()
+    deaf(100)
+    with pytest.raises(Conflict, match="No message was released"):
+        pushed.push()
+    assert not any(pushed.attribute(each, READY) for each in newcomers)
+    deaf(0)
+    pushed.push()
+    assert pushed.members(ELIGIBLE) == set(people(MANY) | newcomers)
+    assert all(pushed.attribute(each, READY) for each in newcomers)
+
+
+def test_a_removal_that_is_not_done_is_noticed_however_many_were_removed_before(pushed, deaf):
+    pushed.protected = set(list(people(MANY))[:75])
+    pushed.push()
+    pushed.protected.add("c000200")
+    deaf(1)
+    pushed.push()  # the whole list, sent in place of the keys, takes them out
+    assert pushed.asked("POST", "/imports") == 1
+    assert pushed.members(ELIGIBLE) == set(people(MANY)) - pushed.protected
+
+
 def test_a_push_that_broke_off_leaves_nobody_in_whom_the_record_does_not_know(pushed, monkeypatch):
     """The keys were added, and the process ended before that could be read back and kept."""
     pushed.arms |= people(3, name="d")
@@ -196,20 +239,26 @@ def test_a_plan_without_big_segments_is_told_before_anybody_is_eligible(team):
     assert not team.box.launchdarkly.segments
 
 
-def test_a_standard_segment_never_becomes_a_big_one(team):
+def test_a_standard_segment_never_becomes_a_big_one_and_whoever_must_leave_it_does(team):
     everyone, team.arms = team.arms, people(10)
     team.push()
-    team.arms = everyone
+    team.arms, team.protected = everyone, {"c000003"}
+    team.with_messages()
+    assert any("until then nobody is added to it" in note for note in team.plan().notes)
     with pytest.raises(PushRefused, match=r"never turned into a big one\. Rename the trait"):
         team.push()
-    assert len(team.members(ELIGIBLE)) == 10
+    assert team.members(ELIGIBLE) == set(people(10)) - {"c000003"}
+    assert team.members(HOLDOUT) == set(people(10, "holdout", "h"))
+    assert {who for who in team.arms if team.attribute(who, READY)} == team.members(ELIGIBLE)
 
 
 def test_a_big_segment_of_another_kind_of_context_is_not_touched(pushed):
     state = pushed.box.launchdarkly
     state.put_segment(replace(state.segments[ELIGIBLE], kind="device"))
+    pushed.box.requests.clear()
     with pytest.raises(PushRefused, match="holds contexts of kind 'device'"):
-        pushed.plan()
+        pushed.push()
+    assert pushed.asked("POST") == pushed.asked("PATCH") == 0
 
 
 def test_losing_a_fifth_of_a_big_segment_is_refused(pushed):

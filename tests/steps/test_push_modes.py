@@ -52,3 +52,16 @@ def test_where_the_application_looks_up_only_holdouts_are_pushed_and_no_message_
     before = team.asked("PATCH")
     team.push()
     assert team.asked("PATCH") == before
+
+
+def test_what_was_pushed_before_the_mode_changed_is_taken_back_from_whom_nothing_may_be_offered(team):
+    drawn(team, "segments")
+    team.push()
+    told = {who for who in team.arms if team.attribute(who, READY)}
+    assert "c2" in told & team.members(ELIGIBLE)
+    team.spec = team.spec.replace("mode: segments", "mode: lookup")
+    team.protected = {"c1", "c2"}
+    team.push()
+    assert team.members(ELIGIBLE) == told - {"c2"}
+    assert {who for who in team.arms if team.attribute(who, READY)} == told - {"c2"}
+    assert team.push().told == 0

@@ -280,6 +280,8 @@ class CustomerIO:
     def _people(self, method: str, path: str, limit: int, body: bytes | None) -> Iterator[Identifiers]:
         where = f"Customer.io at {method} {path}"
         for told, _, _ in self._pages(method, path, limit, body, None, {}):
+            if not told.keys() & {"identifiers", "ids"}:
+                raise UnexpectedAnswer(f"{where}: neither `identifiers` nor `ids` is there; run again")
             empty = told.get("identifiers") is None and not told.get("ids")
             for each in () if empty else field(told, "identifiers", list, where):
                 yield identifiers_from(each, where)

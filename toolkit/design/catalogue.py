@@ -9,7 +9,7 @@ from itertools import combinations
 from toolkit.design.experiment import Experiment
 from toolkit.design.traits import TraitContract
 
-__all__ = ["MANY_TRAITS", "Advice", "Entry", "Use", "catalogue_of", "clashes", "conflicts"]
+__all__ = ["MANY_TRAITS", "Advice", "Entry", "Use", "catalogue_of", "clashes", "conflicts", "shared_segments"]
 
 MANY_TRAITS = 10
 """More traits than this are hard to keep right, in one file and across a folder."""
@@ -113,6 +113,14 @@ def clashes(file: str, experiment: Experiment) -> tuple[Advice, ...]:
             said.append(Advice(file, field, _one_segment(what, carried[segment], "", segment)))
         carried.setdefault(segment, what)
     return tuple(said)
+
+
+def shared_segments(one: Experiment, other: Experiment) -> tuple[str, ...]:
+    """Return the segments that two experiments push at the same time; the universal holdout's may be shared."""
+    if one.key == other.key or not _live_together(one, other):
+        return ()
+    theirs = set(other.pushed_segments) - {one.universal_segment, other.universal_segment}
+    return tuple(key for key in one.pushed_segments if key in theirs)
 
 
 def _uses(files: Mapping[str, Experiment]) -> Iterator[Use]:

@@ -148,8 +148,8 @@ def reason_to_remove(customer: str, change: SegmentChange, facts: Facts) -> str:
     if arm is None:
         return "left_ledger" if ours else "added_by_hand"
     if arm == facts.experiment.control:
-        return "added_by_hand"
-    if trait is None or arm not in trait.treated_arms:
+        return "held_out" if ours else "added_by_hand"
+    if trait is not None and arm not in trait.treated_arms:
         return "contract_changed" if ours else "added_by_hand"
     for reason, customers in facts.barred.items():
         if customer in customers:

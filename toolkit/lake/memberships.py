@@ -7,7 +7,7 @@ members, so that what is recorded here is all that is known of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -24,9 +24,13 @@ __all__ = [
     "State",
     "append_memberships",
     "append_protected",
+    "claims_of",
     "delays_of",
+    "protected_now",
     "read_protected",
     "read_record",
+    "read_told",
+    "segments_of",
     "stamp",
 ]
 
@@ -106,6 +110,33 @@ def read_record(lake: Lake, owners: Mapping[str, str]) -> dict[str, Record]:
     }
 
 
+def claims_of(lake: Lake, segments: Collection[str], *, but: str) -> dict[str, dict[str, int]]:
+    """Return segment → key of another experiment than `but` → how many members of it are recorded there."""
+    files = lake.files("memberships") if segments else []
+    if not files:
+        return {}
+    with connect() as con:
+        rows = con.rows(
+            "SELECT segment, experiment, count(*) FROM (SELECT segment, experiment, id FROM "
+            f"{parquet(files)} WHERE segment IN ({texts(segments)}) AND experiment <> {text(but)} "
+            "GROUP BY ALL HAVING arg_max(state, written) IN ('member', 'intended')) GROUP BY ALL ORDER BY ALL"
+        )
+    found: dict[str, dict[str, int]] = {}
+    for segment, key, count in rows:
+        found.setdefault(segment, {})[key] = count
+    return found
+
+
+def segments_of(lake: Lake, key: str) -> frozenset[str]:
+    """Return every segment in which something was ever done for an experiment."""
+    files = lake.files("memberships", experiment=key)
+    if not files:
+        return frozenset()
+    with connect() as con:
+        rows = con.rows(f"SELECT DISTINCT segment FROM {parquet(files)} WHERE experiment = {text(key)}")
+    return frozenset(str(row[0]) for row in rows)
+
+
 def append_protected(lake: Lake, key: str, protected: Mapping[str, bool], *, at: datetime) -> None:
     """Append what is known now of customers: whether they must not be offered anything."""
     import pyarrow as pa
@@ -133,6 +164,34 @@ def read_protected(lake: Lake, key: str) -> dict[str, bool]:
                 f"WHERE experiment = {text(key)} GROUP BY id"
             )
         )
+
+
+def read_told(lake: Lake, key: str, *, since: int) -> list[tuple[str, str, str]]:
+    """Return (customer, attributes as JSON, state) of what Customer.io was told, in order.
+
+    `since` is the clock's nanoseconds from which on it was written.
+    """
+    files = lake.files("ready", experiment=key)
+    if not files or not lake.has("ready", "written"):  # all of it is older than the column
+        return []
+    with connect() as con:
+        return con.rows(
+            f"SELECT id, attributes, state FROM {parquet(files)} WHERE experiment = {text(key)} "
+            f'AND written >= {since} ORDER BY written, "at"'
+        )
+
+
+def protected_now(lake: Lake, key: str) -> frozenset[str]:
+    """Return the customers who must not be offered anything, as it was known last."""
+    files = lake.files("protected", experiment=key)
+    if not files:
+        return frozenset()
+    with connect() as con:
+        rows = con.rows(
+            f"SELECT id FROM {parquet(files)} WHERE experiment = {text(key)} "
+            "GROUP BY id HAVING arg_max(protected, written)"
+        )
+    return frozenset(str(row[0]) for row in rows)
 
 
 def delays_of(

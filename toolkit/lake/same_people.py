@@ -9,7 +9,8 @@ turn out to be one, their customers get new rows: under the person's latest name
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from toolkit.design.experiment import Experiment
@@ -93,24 +94,20 @@ def count_merged(con: Engine, lake: Lake, experiment: Experiment) -> int:
     )
 
 
-def held_as_another(lake: Lake, experiment: Experiment) -> frozenset[str]:
+def held_as_another(
+    lake: Lake, experiment: Experiment, arms: Mapping[str, str], *, universal: AbstractSet[str] = frozenset()
+) -> frozenset[str]:
     """Return the customers who are treated, and one person with somebody held out: they must not be offered anything.
 
-    Where two arms meet in one person, the holdout's side wins: what is held back can be given later, and what was
-    given cannot be taken back.
+    `arms` is customer → arm; held out is the control, and who is in the `universal` holdout. Where two arms meet in
+    one person, the holdout's side wins: what is held back can be given later, and what was given cannot be taken
+    back.
     """
     with connect() as con:
         same = con.stored(lake, "same_people")
-        ledger = con.stored(lake, "assignments", experiment=experiment.key)
-        if same is None or ledger is None:
+        if same is None:
             return frozenset()
-        control = text(experiment.control)
-        rows = con.rows(
-            "WITH drawn AS (SELECT id, arg_min(arm, assigned_at) AS arm FROM "
-            f"{ledger.sql} WHERE experiment = {text(experiment.key)} GROUP BY id), "
-            f"met AS (SELECT s.person, d.id, d.arm FROM {same.sql} s JOIN drawn d ON d.id = s.id "
-            f"WHERE s.id_type = {text(experiment.identity.key)}) "
-            f"SELECT DISTINCT id FROM met WHERE arm <> {control} "
-            f"AND person IN (SELECT person FROM met WHERE arm = {control})"
-        )
-    return frozenset(str(customer) for (customer,) in rows)
+        met = con.rows(f"SELECT id, person FROM {same.sql} WHERE id_type = {text(experiment.identity.key)}")
+    control = experiment.control
+    held = {person for each, person in met if arms.get(each) == control or each in universal}
+    return frozenset(each for each, person in met if person in held and arms.get(each, control) != control)

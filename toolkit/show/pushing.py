@@ -58,6 +58,11 @@ def plan_text(plan: PushPlan, experiment: Experiment, *, applied: bool) -> str:
             f"after read-back, {len(told.announce):,} customers' attributes go to Customer.io"
             + (f"; before anything else {len(told.withdraw):,} are withdrawn" if told.withdraw else "")
         )
+    elif told.withdraw:
+        lines.append(
+            f"before anything else the messages of {len(told.withdraw):,} customers are withdrawn, which needs "
+            "CUSTOMERIO_SITE_ID and CUSTOMERIO_TRACK_API_KEY"
+        )
     lines += [f"refused unless --allow-removals {plan.endings}: {each}" for each in plan.forbidden]
     if plan.sync.is_empty and told.is_empty:
         lines.append("nothing to change")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -18,12 +19,28 @@ from toolkit.design.reasons import Record
 from toolkit.design.traits import OWNERSHIP_TAG
 from toolkit.errors import Conflict, PushRefused
 
-__all__ = ["Actual", "actual_of", "differing", "owners_of", "read_segments", "sample_of"]
+__all__ = [
+    "Actual",
+    "actual_of",
+    "differing",
+    "is_so",
+    "owners_of",
+    "read_segments",
+    "sample_of",
+    "sample_of_big",
+    "too_full",
+    "unusable",
+]
 
 MOST_BY_KEYS = 15_000
 """More additions to a big segment than these go as one file, not as batches of keys."""
 SAMPLE = 20
 """How many members of a big segment, and how many who are none, are looked at one by one."""
+CHANGED = 50
+"""Of those just added to a big segment, and of those just taken out, so many are looked at; all where they are fewer."""
+LOOKS = 3
+LOOK_SECONDS = 1.0
+"""It may take a moment until a big segment is as it was told to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,59 +69,70 @@ def owners_of(experiment: Experiment) -> dict[str, str]:
     }
 
 
-def read_segments(client: LaunchDarkly, experiment: Experiment) -> dict[str, LdSegment | None]:
-    """Return the experiment's segments as they are, None where there is none.
+def read_segments(client: LaunchDarkly, keys: Iterable[str]) -> dict[str, LdSegment | None]:
+    """Return segments as they are, None where there is none.
 
     Raises:
         Conflict: a segment of that name is there and is not ours.
         PushRefused: somebody gave one of ours rules, which would make members whom no list shows.
     """
-    found = {key: client.segment(key) for key in experiment.pushed_segments}
+    found = {key: client.segment(key) for key in keys}
+    for wrong in unusable(client, found).values():
+        raise wrong
+    return found
+
+
+def unusable(
+    client: LaunchDarkly, found: Mapping[str, LdSegment | None]
+) -> dict[str, Conflict | PushRefused]:
+    """Return segment → why it must not be written to, for those of `found` of which that is so."""
+    wrong: dict[str, Conflict | PushRefused] = {}
     for key, segment in found.items():
         if segment is None:
             continue
         if OWNERSHIP_TAG not in segment.tags:
-            raise Conflict(
+            wrong[key] = Conflict(
                 f"LaunchDarkly: segment {key} is there and does not carry our tag `{OWNERSHIP_TAG}`, so it is not "
                 "touched; rename the trait, or add the tag if the segment is meant to be managed from here"
             )
-        if segment.rules:
-            raise PushRefused(
+        elif segment.rules:
+            wrong[key] = PushRefused(
                 f"LaunchDarkly: segment {key} was given {segment.rules} rules, which make members of their own; "
                 "remove them there, and push again"
             )
-        if segment.kind and segment.kind != client.context_kind:
-            raise PushRefused(
+        elif segment.kind and segment.kind != client.context_kind:
+            wrong[key] = PushRefused(
                 f"LaunchDarkly: segment {key} holds contexts of kind {segment.kind!r}, and the experiment's are of "
                 f"kind {client.context_kind!r}; rename the trait, or mend identity.context_kind"
             )
-    return found
+    return wrong
+
+
+def too_full(key: str, segment: LdSegment | None, wanted: AbstractSet[str]) -> PushRefused | None:
+    """Return why a standard segment does not take everybody who is `wanted` there, None where it does."""
+    if segment is None or segment.unbounded or len(wanted) <= MAX_TARGETS_PER_SEGMENT:
+        return None
+    return PushRefused(
+        f"segment {key} would have {len(wanted):,} members; it is a standard segment, which takes "
+        f"{MAX_TARGETS_PER_SEGMENT:,} and is never turned into a big one. Rename the trait (its new "
+        "segment is made big from the start), narrow the cohort, or use `delivery: {mode: rollout}`; until then nobody "
+        "is added to it, and whoever must leave it does"
+    )
 
 
 def actual_of(
     client: LaunchDarkly,
     segment: LdSegment | None,
-    key: str,
     wanted: AbstractSet[str],
     record: Record,
     *,
     seed: str,
 ) -> Actual:
-    """Return who is in the segment `key`, of which `wanted` are to be members; `seed` chooses the sample.
-
-    Raises:
-        PushRefused: it is a standard segment, and too many are to be in it.
-    """
+    """Return who is in a segment, of which `wanted` are to be members; `seed` chooses the sample."""
     if segment is None:
         big = len(wanted) > MAX_TARGETS_PER_SEGMENT
         return Actual(None, big=big, whole=big)
     if not segment.unbounded:
-        if len(wanted) > MAX_TARGETS_PER_SEGMENT:
-            raise PushRefused(
-                f"segment {key} would have {len(wanted):,} members; it is a standard segment, which takes "
-                f"{MAX_TARGETS_PER_SEGMENT:,} and is never turned into a big one. Rename the trait (its new segment "
-                "is made big from the start), narrow the cohort, or use `delivery: {mode: rollout}`"
-            )
         return Actual(segment.included)
     doubt = _doubt(client, segment, record, seed)
     many = len(wanted - record.members) > MOST_BY_KEYS
@@ -120,6 +148,29 @@ def differing(
     sampled = [(each, True) for each in sample_of(members, SAMPLE, seed)]
     sampled += [(each, False) for each in sample_of(others, SAMPLE, seed)]
     return sum(client.big.includes(key, each) is not is_member for each, is_member in sampled)
+
+
+def sample_of_big(
+    members: AbstractSet[str], others: AbstractSet[str], changed: AbstractSet[str], seed: str
+) -> dict[str, bool]:
+    """Return whom to look at in a big segment → whether they are to be in it.
+
+    They are a sample of those just `changed`, of `members`, and of `others`, who were in it or may have been.
+    """
+    among = [(members, SAMPLE), (members & changed, CHANGED), (others, SAMPLE), (changed - members, CHANGED)]
+    return {each: each in members for keys, size in among for each in sample_of(keys, size, seed)}
+
+
+def is_so(client: LaunchDarkly, key: str, expected: Mapping[str, bool]) -> bool:
+    """Return whether everybody of `expected` comes to be in the big segment, or out of it, within some looks."""
+    wrong = dict(expected)
+    for look in range(LOOKS):
+        if look:
+            client.pause(LOOK_SECONDS)
+        wrong = {each: is_in for each, is_in in wrong.items() if client.big.includes(key, each) is not is_in}
+        if not wrong:
+            return True
+    return False
 
 
 def sample_of(keys: AbstractSet[str], size: int, seed: str) -> tuple[str, ...]:

@@ -10,12 +10,24 @@ from typing import Any
 
 from toolkit.clients import CustomerIOTrack
 from toolkit.design.experiment import Experiment
-from toolkit.lake.memberships import stamp
+from toolkit.lake.memberships import read_told, stamp
 from toolkit.steps.workspace import Workspace
 
-__all__ = ["Messages", "Told", "messages_of", "open_track", "tell", "told_before"]
+__all__ = [
+    "Messages",
+    "Told",
+    "has_track",
+    "messages_of",
+    "open_track",
+    "tell",
+    "told_before",
+    "told_since",
+    "withdrawals_of",
+]
 
 CHUNK = 2_000
+CLOCKS_DIFFER = 15 * 60 * 10**9
+"""By so many nanoseconds the clocks of machines that push may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +50,39 @@ class Told:
     Attributes:
         attributes: customer → the latest word on each attribute.
         in_doubt: customer → attributes that a push was telling when it broke off; they may have been told, or not.
+        read: when that was read, in nanoseconds.
     """
 
     attributes: Mapping[str, Mapping[str, Any]]
     in_doubt: Mapping[str, AbstractSet[str]] = field(default_factory=dict)
+    read: int = 0
 
 
 def told_before(workspace: Workspace, experiment: Experiment) -> Told:
     """Return what Customer.io was told of each customer."""
-    told: dict[str, dict[str, Any]] = {}
-    in_doubt: dict[str, set[str]] = {}
+    read = stamp()
     rows = workspace.lake.records("ready", experiment=experiment.key)
-    for row in sorted(rows, key=lambda row: (row["written"] or 0, row["at"])):
-        said = json.loads(row["attributes"])
-        told.setdefault(row["id"], {}).update(said)
-        doubt = in_doubt.setdefault(row["id"], set())
-        (doubt.update if row["state"] == "intended" else doubt.difference_update)(said)
-    return Told(told, {customer: names for customer, names in in_doubt.items() if names})
+    rows.sort(key=lambda row: (row["written"] or 0, row["at"]))
+    return _added(Told({}), [(row["id"], row["attributes"], row["state"]) for row in rows], read)
+
+
+def told_since(workspace: Workspace, experiment: Experiment, told: Told) -> Told:
+    """Return `told` with what any run has told since that was read."""
+    read = stamp()
+    rows = read_told(workspace.lake, experiment.key, since=told.read - CLOCKS_DIFFER)
+    return _added(told, rows, read) if rows else told
+
+
+def _added(told: Told, rows: Sequence[Sequence[Any]], read: int) -> Told:
+    """Return `told` with `rows` (customer, attributes, state), in the order in which they were written."""
+    attributes: dict[str, Mapping[str, Any]] = dict(told.attributes)
+    in_doubt: dict[str, AbstractSet[str]] = dict(told.in_doubt)
+    for customer, words, state in rows:
+        said = json.loads(words)
+        attributes[customer] = {**attributes.get(customer, {}), **said}
+        doubt = in_doubt.get(customer, frozenset())
+        in_doubt[customer] = doubt | said.keys() if state == "intended" else doubt - said.keys()
+    return Told(attributes, {customer: names for customer, names in in_doubt.items() if names}, read)
 
 
 def messages_of(
@@ -62,7 +90,6 @@ def messages_of(
 ) -> Messages:
     """Return what is still to be said; `version` stands for ready where nobody was told so before."""
     holdout, ready = f"holdout_{experiment.key}", f"ready_{experiment.key}"
-    withdraw: dict[str, dict[str, Any]] = {}
     announce: dict[str, dict[str, Any]] = {}
     nothing: Mapping[str, Any] = {}
     for customer, arm in arms.items():
@@ -70,12 +97,27 @@ def messages_of(
         wanted: dict[str, Any] = {holdout: arm == experiment.control}
         if customer in eligible:
             wanted[ready] = before.get(ready) or version
-        elif before.get(ready):
-            withdraw[customer] = {ready: ""}
         doubt = told.in_doubt.get(customer, frozenset())
         if any(name in doubt or before.get(name) != value for name, value in wanted.items()):
             announce[customer] = wanted
-    return Messages(withdraw, announce)
+    return Messages(withdrawals_of(experiment, eligible, told), announce)
+
+
+def withdrawals_of(
+    experiment: Experiment, eligible: AbstractSet[str], told: Told
+) -> dict[str, dict[str, Any]]:
+    """Return customer → the attribute that takes back a message which was released, or may have been."""
+    ready = f"ready_{experiment.key}"
+    return {
+        customer: {ready: ""}
+        for customer, said in told.attributes.items()
+        if said.get(ready) and customer not in eligible
+    }
+
+
+def has_track(workspace: Workspace) -> bool:
+    """Return whether the keys of Customer.io's Track API are set."""
+    return bool(workspace.settings.customerio_site_id and workspace.settings.customerio_track_api_key)
 
 
 def open_track(workspace: Workspace) -> CustomerIOTrack:

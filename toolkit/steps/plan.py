@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from toolkit.clients import MAX_TARGETS_PER_SEGMENT, LaunchDarkly
 from toolkit.design.catalogue import clashes
@@ -13,16 +14,25 @@ from toolkit.design.experiment import Experiment
 from toolkit.design.labels import SegmentLabel, stale_labels
 from toolkit.design.reasons import Facts, Record, Why, reasons_of
 from toolkit.design.sync import SyncPlan, is_large, plan_sync
-from toolkit.errors import PushRefused, SpecError
+from toolkit.errors import PushRefused, SpecError, ToolkitError
 from toolkit.lake.memberships import read_record
-from toolkit.steps.members import Actual, actual_of, owners_of, read_segments
-from toolkit.steps.messages import Messages, Told, messages_of, told_before
+from toolkit.steps.claims import dropped_segments, refuse_claimed
+from toolkit.steps.members import Actual, actual_of, owners_of, too_full, unusable
+from toolkit.steps.messages import Messages, Told, messages_of, told_before, withdrawals_of
 from toolkit.steps.standing import Standing, standing_of
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["PushPlan", "changes_of", "plan_push", "refuse"]
+__all__ = ["PushPlan", "changes_of", "plan_push", "refuse", "refuse_blocked"]
 
 NEARLY_FULL = 0.8
+DROPPED = (
+    "{}: the file has no such segment any more; nobody is added to it, whoever may be offered nothing any more leaves it, "
+    "and {:,} stay: delete it at LaunchDarkly once no flag reads it"
+)
+NOTHING_BEGINS = (
+    "until then nothing is offered anew and no message is released; messages are withdrawn, holdouts are added to, and "
+    "whoever must not be offered anything leaves the other segments"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +44,26 @@ class PushPlan:
         why: segment → reasons of its changes, counted.
         desired: segment → members.
         standing: what is known of the customers.
+        actual: who is in the segments.
         facts: what the reasons rest on.
         told: what Customer.io was told before.
-        messages: whether Customer.io is told at all (its Track key is set, or the spec needs it).
+        messages: whether Customer.io is told anything new (its Track key is set, or the spec needs it); what it
+            was told is taken back in any case.
         made_at: when the plan was made (UTC).
         forbidden: what must be allowed by number before the plan is applied, in sentences.
         notes: what a reader should know besides.
         labels: segment → its new label, where it was made under another schema of its trait.
-        drawn: who is offered something by the flag's own draw, in no segment of ours.
+        kept_out: who is to be in a segment that is full, and was not told yet: their message waits.
+        blocked: segments that cannot be written to as planned, each as the error that says why. What ends is ended
+            all the same, and whoever is held out is added; then the first is raised.
+        drawn: who is offered something in no segment of ours: by the flag's own draw, or looked up.
     """
 
     sync: SyncPlan
     why: Mapping[str, Why]
     desired: Mapping[str, frozenset[str]]
     standing: Standing
+    actual: Mapping[str, Actual]
     facts: Facts
     told: Told
     messages: bool
@@ -56,6 +72,8 @@ class PushPlan:
     notes: tuple[str, ...] = field(default=())
     labels: Mapping[str, SegmentLabel] = field(default_factory=dict)
     drawn: frozenset[str] = frozenset()
+    kept_out: frozenset[str] = frozenset()
+    blocked: tuple[ToolkitError, ...] = ()
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -85,13 +103,67 @@ class PushPlan:
     @property
     def eligible(self) -> frozenset[str]:
         """Return everyone who is to be in an eligibility segment, or is drawn by the flag."""
-        held = {change.segment for change in self.sync.changes if change.holdout}
-        return self.drawn.union(*(who for key, who in self.desired.items() if key not in held))
+        return self.drawn.union(*(self.desired[key] for key in self._offering)) - self.kept_out
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        """Return the segments that the file does not push any more, and that are still there."""
+        return frozenset(self.desired.keys() - set(self.facts.experiment.pushed_segments))
+
+    @property
+    def _offering(self) -> tuple[str, ...]:
+        return tuple(change.segment for change in self.sync.changes if not change.holdout)
+
+    def withdrawn(self, experiment: Experiment) -> dict[str, dict[str, Any]]:
+        """Return whose messages are to be taken back: customer → what says so."""
+        return withdrawals_of(experiment, self.eligible, self.told)
+
+    def without(self, customers: AbstractSet[str]) -> PushPlan:
+        """Return the plan for everybody but `customers`, who must not be offered anything; `sync` stays."""
+        offered = {
+            key: self.desired[key] - customers
+            for key in self._offering
+            if not customers.isdisjoint(self.desired[key])
+        }
+        return replace(
+            self,
+            desired={**self.desired, **offered},
+            drawn=self.drawn - customers,
+            standing=replace(self.standing, released=self.standing.released - customers),
+        )
+
+    def renewed(self, standing: Standing) -> PushPlan:
+        """Return what both this plan and a later `standing` offer, and the later one's holdouts; `sync` stays.
+
+        Whoever moved on to another value meanwhile goes there. Who is new waits for the next plan.
+        """
+        experiment, eligible = self.facts.experiment, self.eligible
+        wanted = {
+            key: who - self.record[key].refused.keys() for key, who in standing.desired(experiment).items()
+        }
+        desired = {
+            key: wanted[key] & eligible if key in self._offering else wanted[key]
+            for key in self.desired
+            if key not in self.dropped
+        }
+        if self.blocked:  # nobody is added, not even from another segment
+            desired |= {key: desired[key] & self.desired[key] for key in self._offering}
+        still = frozenset().union(
+            *(who for key, who in wanted.items() if key not in experiment.held_segments)
+        )
+        unheld = {key: who & still for key, who in self.desired.items() if key in self.dropped}
+        return replace(
+            self,
+            desired=desired | unheld,
+            drawn=self.drawn & still,
+            standing=replace(self.standing, released=self.standing.released & standing.released),
+        )
 
     def attributes(self, experiment: Experiment, versions: Mapping[str, int] | None) -> Messages:
         """Return what is still to be said; before read-back (`versions` None) any version stands for ready."""
         version = max(versions.values(), default=1) if versions else 1
-        return messages_of(experiment, self.arms, self.eligible, self.told, version=version)
+        said = messages_of(experiment, self.arms, self.eligible, self.told, version=version)
+        return said if self.messages else replace(said, announce={})
 
 
 def plan_push(
@@ -102,16 +174,17 @@ def plan_push(
     `retry_refused` asks for the keys once more that LaunchDarkly did not take.
 
     Raises:
-        SpecError: the spec has no traits to push, or would use e-mail addresses as keys.
+        SpecError: the spec has no traits to push, would use e-mail addresses as keys, or one of its segments is
+            another experiment's.
         NotEnoughData: nobody is assigned yet.
         DataError: the source of the ledger, of the cohort or of `do_not_offer` cannot be used.
-        PushRefused: a standard segment would grow beyond what LaunchDarkly takes, or has rules.
-        Conflict: a segment of that name is there and is not ours.
     """
     experiment, settings = spec.experiment, workspace.settings
     _refuse_what_cannot_be_pushed(spec)
+    refuse_claimed(workspace, spec)
     standing = standing_of(workspace, spec)
-    record = read_record(workspace.lake, owners_of(experiment))
+    dropped = dropped_segments(workspace, experiment)
+    record = read_record(workspace.lake, owners_of(experiment) | dict.fromkeys(dropped, experiment.key))
     if retry_refused:
         record = {segment: replace(each, refused={}) for segment, each in record.items()}
     everyone = standing.desired(experiment)
@@ -119,28 +192,49 @@ def plan_push(
         segment: everyone[segment] - record[segment].refused.keys() for segment in experiment.pushed_segments
     }
     drawn: frozenset[str] = frozenset()
-    if experiment.delivery.mode == "rollout":
+    if experiment.delivery.mode != "segments":
         drawn = frozenset().union(
             *(who for key, who in everyone.items() if key not in experiment.held_segments)
         )
-    found = read_segments(client, experiment)
-    seed = workspace.now().isoformat()
+    found = {key: client.segment(key) for key in desired}
+    wrong: dict[str, ToolkitError] = dict(unusable(client, found))
+    unfit, ready = bool(wrong), f"ready_{experiment.key}"
+    told, kept_out, seed = told_before(workspace, experiment), set[str](), workspace.now().isoformat()
+    if unfit:  # then nothing is begun anywhere, and what must end ends
+        drawn = drawn.union(*(who for key, who in everyone.items() if key not in experiment.held_segments))
+        desired = {key: who for key, who in desired.items() if key not in wrong}
+        desired = {key: who for key, who in desired.items() if key in experiment.held_segments or found[key]}
+        for key in desired.keys() - set(experiment.held_segments):
+            there = actual_of(client, found[key], desired[key], record[key], seed=seed).members
+            desired[key] &= there or frozenset()
+    for key, wanted in desired.items():
+        segment = found[key]
+        if segment and (full := too_full(key, segment, wanted)):
+            wrong[key], desired[key] = full, wanted & segment.included
+            kept_out |= wanted - segment.included
+    offered = drawn.union(*(who for key, who in desired.items() if key not in experiment.held_segments))
+    for key in dropped:  # nobody is added there, and whoever may be offered something stays
+        segment = client.segment(key)
+        if segment and not unusable(client, {key: segment}):
+            there = record[key].members | record[key].intended if segment.unbounded else segment.included
+            found[key], desired[key] = segment, frozenset(there & offered)
     actual = {
-        key: actual_of(client, found[key], key, wanted, record[key], seed=seed)
-        for key, wanted in desired.items()
+        key: actual_of(client, found[key], wanted, record[key], seed=seed) for key, wanted in desired.items()
     }
     sync = changes_of(experiment, desired, actual)
     facts = _facts(experiment, standing, desired, actual, record)
     why = reasons_of(sync, facts)
-    labels = stale_labels(experiment, {key: each.tags for key, each in found.items() if each})
+    labels = stale_labels(experiment, {key: each.tags for key, each in found.items() if each and not unfit})
     return PushPlan(
         sync,
         why,
         desired,
         standing,
+        actual,
         facts,
-        told_before(workspace, experiment),
-        messages=experiment.delivery.mode != "lookup"  # nobody here knows when an application has its table
+        told,
+        messages=not unfit
+        and experiment.delivery.mode != "lookup"  # nobody here knows when an application has its table
         and bool(
             settings.customerio_site_id or (experiment.cohort and experiment.cohort.source == "customerio")
         ),
@@ -149,9 +243,14 @@ def plan_push(
         notes=(
             *_notes(experiment, sync, actual, standing),
             *(f"{key} was made under another schema, and is told its new one" for key in labels),
+            *(DROPPED.format(key, len(desired[key])) for key in dropped if desired.get(key)),
+            *map(str, wrong.values()),
+            *([NOTHING_BEGINS] if unfit else ()),
         ),
         labels=labels,
         drawn=drawn,
+        kept_out=frozenset(who for who in kept_out if not told.attributes.get(who, {}).get(ready)),
+        blocked=tuple(wrong.values()),
     )
 
 
@@ -272,6 +371,17 @@ def _notes(
                 "standard segment is never turned into a big one"
             )
     return said
+
+
+def refuse_blocked(plan: PushPlan) -> None:
+    """Raise where segments cannot be written to as planned.
+
+    Raises:
+        PushRefused: a standard segment is full, has rules, or holds another kind of context.
+        Conflict: a segment of that name is there and is not ours.
+    """
+    if plan.blocked:
+        raise type(plan.blocked[0])("; ".join(map(str, plan.blocked)))
 
 
 def refuse(plan: PushPlan, allowed: int) -> None:

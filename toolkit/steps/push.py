@@ -15,13 +15,14 @@ from toolkit.design.experiment import Experiment
 from toolkit.design.propagation import Propagation
 from toolkit.design.reasons import Record
 from toolkit.design.sync import SyncPlan
-from toolkit.errors import Conflict, PushRefused
+from toolkit.errors import Conflict, PushRefused, SettingsError
 from toolkit.lake.memberships import Membership, append_memberships
 from toolkit.steps.apply import Writer
 from toolkit.steps.known import Known, ask_whom_it_knows
-from toolkit.steps.members import Actual, differing, owners_of, read_segments
-from toolkit.steps.messages import Messages, open_track, tell
-from toolkit.steps.plan import PushPlan, changes_of, plan_push, refuse
+from toolkit.steps.meanwhile import Meanwhile
+from toolkit.steps.members import Actual, is_so, owners_of, read_segments, sample_of_big
+from toolkit.steps.messages import Messages, has_track, open_track, tell
+from toolkit.steps.plan import PushPlan, changes_of, plan_push, refuse, refuse_blocked
 from toolkit.steps.propagation import due_at_of, propagation_of_run
 from toolkit.steps.standing import keep_released
 from toolkit.steps.workspace import Spec, Workspace
@@ -30,8 +31,6 @@ __all__ = ["Messages", "PushPlan", "Pushed", "open_launchdarkly", "plan_push", "
 
 ATTEMPTS = 4
 """How often a plan is carried out, read back and mended, where others change the segments meanwhile."""
-LOOKS = 3
-LOOK_SECONDS = 1.0
 OLDEST_PLAN = timedelta(hours=1)
 
 
@@ -86,11 +85,17 @@ def push(
 ) -> Pushed:
     """Apply `plan`: withdraw messages, holdouts, removals, additions, read back, then announce.
 
+    Who may be offered something is looked at again before the first write, at each reading back, before messages
+    are released, and once more after that: others may push, and webhooks come in, while this push waits.
     Running it again changes nothing that is so already. `allow_removals` is how many memberships and protections
     may end where a plan would empty a large part of a segment.
 
     Raises:
-        PushRefused: the plan is old, too much would be removed, or the segments read back are not those wanted.
+        PushRefused: the plan is old, too much would be removed, or a large part of the eligible must not be
+            offered anything any more since it was made.
+        SettingsError: a message must be withdrawn, and the keys of Customer.io's Track API are not set.
+            A segment is full, has rules, or holds another kind of context: what ends was ended all the same.
+        Conflict: a segment is not ours (likewise), or the segments read back are not those wanted, whatever was tried; no message was released.
         VendorError: LaunchDarkly or Customer.io refused; what was done stays, and the next run goes on.
     """
     experiment = spec.experiment
@@ -99,11 +104,12 @@ def push(
             f"{spec.path}: the plan is of {plan.made_at:%Y-%m-%d %H:%M} UTC; plan again, then apply"
         )
     refuse(plan, allow_removals)
-    track = open_track(workspace) if plan.messages else None
-    run, owners = uuid.uuid4().hex, owners_of(experiment)
+    may_tell = plan.messages or has_track(workspace)
+    track = open_track(workspace) if may_tell else None
+    run, owners = uuid.uuid4().hex, owners_of(experiment) | dict.fromkeys(plan.dropped, experiment.key)
     steps = progress or (lambda *_: None)
     told, record = 0, plan.record
-    refused: list[tuple[str, str]] = []
+    refused: dict[str, str] = {}
 
     def about_to(segment: str, keys: Sequence[str]) -> None:
         rows = [Membership(segment, key, "intended") for key in keys if key not in record[segment].members]
@@ -114,12 +120,22 @@ def push(
         if track and what:
             done, failed = tell(workspace, experiment, track, what, steps)
             told += done
-            refused.extend(failed)
+            refused.update(failed)
 
-    withdrawn = plan.attributes(experiment, None).withdraw
-    say(withdrawn)
+    def withdraw(now: PushPlan) -> PushPlan:
+        what = now.withdrawn(experiment)
+        if what and track is None:
+            raise SettingsError(
+                f"{spec.path}: the messages of {len(what):,} customers must be withdrawn before their offers are, and "
+                "CUSTOMERIO_SITE_ID and CUSTOMERIO_TRACK_API_KEY are not set; export them. No offer was taken back"
+            )
+        say(what)
+        return now
+
+    meanwhile = Meanwhile.of(workspace, spec, plan, allow_removals)
+    plan = withdraw(meanwhile.barring(plan))
     writer = Writer(client, experiment, run, steps, about_to)
-    plan, versions = _carry_out(spec, client, plan, writer)
+    plan, versions = _carry_out(spec, client, plan, writer, meanwhile, withdraw)
     writer.relabel(plan.labels)
     keep_released(workspace, experiment, plan.standing)
     at = workspace.now()
@@ -127,50 +143,75 @@ def push(
     if writer.writes or rows:  # also for what a push wrote that broke off before its receipts
         _receipts(workspace, experiment, plan, versions, run)
     append_memberships(workspace.lake, rows, owners, at=at, run=run)
-    messages = plan.attributes(experiment, versions)
-    say({customer: said for customer, said in messages.withdraw.items() if customer not in withdrawn})
-    known = ask_whom_it_knows(workspace, spec, messages.announce)
+    known = ask_whom_it_knows(workspace, spec, plan.attributes(experiment, versions).announce)
     strangers = frozenset(known.unknown if known else ())  # not recorded as told: the next push tries again
-    say({customer: said for customer, said in messages.announce.items() if customer not in strangers})
+    plan = withdraw(meanwhile.barring(plan))
+    announce = plan.attributes(experiment, versions).announce
+    say({customer: said for customer, said in announce.items() if customer not in strangers})
+    withdraw(meanwhile.barring(plan))  # who was barred while that was told
+    refuse_blocked(plan)
     through = propagation_of_run(experiment, rows, at=at)
-    return Pushed(run, writer.writes, told, tuple(refused), versions, writer.refused, through, known)
+    return Pushed(run, writer.writes, told, tuple(refused.items()), versions, writer.refused, through, known)
 
 
 def _carry_out(
-    spec: Spec, client: LaunchDarkly, plan: PushPlan, writer: Writer
+    spec: Spec,
+    client: LaunchDarkly,
+    plan: PushPlan,
+    writer: Writer,
+    meanwhile: Meanwhile,
+    withdraw: Callable[[PushPlan], PushPlan],
 ) -> tuple[PushPlan, dict[str, int]]:
     """Write and read back until the segments are those wanted; return the plan without whom LaunchDarkly refused.
 
-    What others change meanwhile is mended; segment → version is what was read back.
+    What others change meanwhile is mended, as far as what they know by now leaves it wanted; segment → version is
+    what was read back.
     """
-    sync, conflict = plan.sync, None
+    experiment, conflict = writer.experiment, None
+    touched: dict[str, set[str]] = {segment: set() for segment in plan.desired}
+    sync = changes_of(experiment, plan.desired, plan.actual)
     for _ in range(ATTEMPTS):
+        for change in sync.changes:
+            touched[change.segment].update(change.add, change.remove)
         try:
             writer.apply(sync, plan.desired)
             conflict = None
         except Conflict as changed:
             conflict = changed
-        desired = {
-            segment: members - writer.refused.get(segment, {}).keys()
-            for segment, members in plan.desired.items()
-        }
-        plan = replace(plan, desired=desired)
-        sync, versions = _read_back(client, writer.experiment, plan, sync)
+        plan = _taken(plan, writer)
+        actual, versions = _read_back(client, plan, sync, touched)
+        plan = withdraw(meanwhile.barring(plan))
+        sync = changes_of(experiment, plan.desired, actual)
+        if sync.is_empty:
+            return plan, versions
+        plan = withdraw(_taken(meanwhile.renewing(plan), writer))
+        sync = changes_of(experiment, plan.desired, actual)
         if sync.is_empty:
             return plan, versions
     if conflict:
         raise conflict
-    raise PushRefused(
+    raise Conflict(
         f"{spec.path}: after {ATTEMPTS} attempts LaunchDarkly's segments are not the ones wanted "
         f"({_summary(sync)}). No message was released"
     )
 
 
+def _taken(plan: PushPlan, writer: Writer) -> PushPlan:
+    """Return the plan without whom LaunchDarkly does not take."""
+    desired = {
+        segment: members - writer.refused.get(segment, {}).keys() for segment, members in plan.desired.items()
+    }
+    return replace(plan, desired=desired)
+
+
 def _read_back(
-    client: LaunchDarkly, experiment: Experiment, plan: PushPlan, before: SyncPlan
-) -> tuple[SyncPlan, dict[str, int]]:
-    """Return what is still to be changed, and segment → version."""
-    found = read_segments(client, experiment)
+    client: LaunchDarkly,
+    plan: PushPlan,
+    before: SyncPlan,
+    touched: Mapping[str, AbstractSet[str]],
+) -> tuple[dict[str, Actual], dict[str, int]]:
+    """Return segment → who is in it now, and segment → version; `touched` are the keys that were changed there."""
+    found = read_segments(client, plan.desired)
     actual = {}
     for change in before.changes:
         key, segment = change.segment, found[change.segment]
@@ -178,21 +219,13 @@ def _read_back(
             actual[key] = Actual(None, big=change.big, whole=change.big)
         elif not segment.unbounded:
             actual[key] = Actual(segment.included)
-        elif change.is_empty or _is_so(client, key, plan.desired[key], _others(plan, key)):
-            actual[key] = Actual(plan.desired[key], big=True)
         else:
-            actual[key] = Actual(plan.desired[key], big=True, whole=True)
-    sync = changes_of(experiment, plan.desired, actual)
-    return sync, {key: segment.version for key, segment in found.items() if segment}
-
-
-def _is_so(client: LaunchDarkly, key: str, members: AbstractSet[str], others: AbstractSet[str]) -> bool:
-    """Return whether a sample of a big segment is as wanted; it may take a moment until it is."""
-    for look in range(LOOKS):
-        if not differing(client, key, members, others, str(look)):
-            return True
-        client.pause(LOOK_SECONDS)
-    return False
+            members, changed = plan.desired[key], touched[key]
+            looked_at = sample_of_big(members, _others(plan, key), changed, plan.made_at.isoformat())
+            untouched = not (changed or change.whole)
+            so = untouched or is_so(client, key, looked_at)
+            actual[key] = Actual(members, big=True, whole=not so)
+    return actual, {key: segment.version for key, segment in found.items() if segment}
 
 
 def _others(plan: PushPlan, segment: str) -> AbstractSet[str]:

@@ -16,13 +16,13 @@ from toolkit.lake.crossings import left_by_webhook
 from toolkit.lake.engine import at_micros, connect
 from toolkit.lake.escalation import escalated
 from toolkit.lake.ledger import open_ledger
-from toolkit.lake.memberships import append_protected, read_protected
+from toolkit.lake.memberships import append_protected, protected_now, read_protected
 from toolkit.lake.same_people import held_as_another
 from toolkit.steps.attributes import trait_attributes
 from toolkit.steps.cohort import identifier_of, open_customerio
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["Standing", "keep_released", "standing_of"]
+__all__ = ["Standing", "barred_now", "keep_released", "standing_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Standing:
         absent: treated customers whom the source does not name any more; what was last known of them holds.
         left: who has left the cohort, by the word of a webhook.
         escalated: who has reached the second step of an offer.
-        held_as_another: treated customers who turned out to be one person with somebody held out.
+        held_as_another: treated customers who turned out to be one person with somebody held out, of this or of everything.
         unprofitable: treated customers whom `margin_protection` bars from any offer.
         attributes: customer → the attributes that traits look at.
         over: whether the offers have ended.
@@ -105,18 +105,44 @@ def standing_of(workspace: Workspace, spec: Spec) -> Standing:
     treated = {customer for customer, arm in arms.items() if arm != experiment.control}
     ends_at = offers_end_at(experiment)
     attributes, guard = trait_attributes(workspace, spec, treated), experiment.margin_protection
+    universal = _universal(workspace, experiment)
     return Standing(
         arms,
         assigned,
-        universal=_universal(workspace, experiment),
+        universal=universal,
         **_protection(workspace, spec, treated),
         left=left_by_webhook(workspace.lake, experiment.key),
         escalated=escalated(workspace.lake, experiment, spec.path, now=workspace.now()),
-        held_as_another=held_as_another(workspace.lake, experiment),
+        held_as_another=held_as_another(workspace.lake, experiment, arms, universal=universal),
         unprofitable={each for each in treated if guard and guard.protects(attributes.get(each, {}))},
         attributes=attributes,
         over=ends_at is not None and workspace.now() >= ends_at,
     )
+
+
+def barred_now(
+    workspace: Workspace, spec: Spec, standing: Standing, customers: AbstractSet[str]
+) -> frozenset[str]:
+    """Return who must not be offered anything now, `standing` having been looked at some time ago.
+
+    What other runs and webhooks have brought into the lake meanwhile is known to it. Of those whom `standing`
+    releases the lake still says that they are protected, so that the source is asked for them once more; as it
+    is for the margins of `customers`, of which the lake keeps nothing.
+
+    Raises:
+        DataError: the cohort's source cannot be used.
+        VendorError: Customer.io refused or could not be reached.
+    """
+    experiment, lake, guard = spec.experiment, workspace.lake, spec.experiment.margin_protection
+    barred = set(protected_now(lake, experiment.key) - standing.released)
+    if standing.released:
+        barred |= _protection(workspace, spec, standing.released)["protected"]
+    if guard and customers:
+        attributes = trait_attributes(workspace, spec, customers)
+        barred |= {each for each in customers if guard.protects(attributes.get(each, {}))}
+    barred |= left_by_webhook(lake, experiment.key)
+    universal = _universal(workspace, experiment)
+    return universal | barred | held_as_another(lake, experiment, standing.arms, universal=universal)
 
 
 def keep_released(workspace: Workspace, experiment: Experiment, standing: Standing) -> None:
@@ -157,7 +183,10 @@ def _protection(workspace: Workspace, spec: Spec, treated: AbstractSet[str]) -> 
     known = read_protected(lake, experiment.key)
     name = experiment.do_not_offer.attribute
     if experiment.cohort.source == "customerio":
-        stopped, named = _stopped_at_customerio(workspace, experiment, name), treated
+        stopped = _stopped_at_customerio(workspace, experiment, name)
+        doubtful = {each for each in treated - stopped if known.get(each)}
+        free = _free_at_customerio(workspace, experiment, name, doubtful)
+        named = treated - (doubtful - free)
     else:
         stopped = customers_with(lake, experiment, spec.path, name)
         named = treated & customers_of(lake, experiment, spec.path)
@@ -192,3 +221,17 @@ def _stopped_at_customerio(workspace: Workspace, experiment: Experiment, name: s
     with open_customerio(workspace) as app:
         found = frozenset(identifier_of(experiment, each) for each in app.search({"and": [has, *empty]}))
     return found - {""}
+
+
+def _free_at_customerio(
+    workspace: Workspace, experiment: Experiment, name: str, customers: AbstractSet[str]
+) -> frozenset[str]:
+    """Return whom of `customers` it names without the attribute: one who was deleted or merged is not named."""
+    if not customers:
+        return frozenset()
+    with open_customerio(workspace) as app:
+        return frozenset(
+            identifier_of(experiment, person.identifiers)
+            for person in app.attributes(sorted(customers), id_type=experiment.identity.key)
+            if str(person.attributes.get(name) or "").strip().lower() in ("", "false")
+        )
