@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from toolkit.design.parse import parse_experiment
-from toolkit.errors import SpecError, ToolkitError
+from toolkit.errors import SpecError
 from toolkit.lake.cohort import attributes_wanted
 from toolkit.lake.engine import connect
 from toolkit.lake.enrol import (
@@ -22,6 +20,7 @@ from toolkit.lake.enrol import (
 )
 from toolkit.steps.bulk_attributes import EXPORT_FROM, exported_attributes
 from toolkit.steps.cohort import identifier_of, load_cohort, load_customers, open_customerio
+from toolkit.steps.neighbours import neighbours_of, refuse_shared_key
 from toolkit.steps.workspace import Spec, Workspace
 
 __all__ = ["Assigned", "assign"]
@@ -50,9 +49,11 @@ def assign(
 
     Raises:
         LedgerError: seed or shares differ from those of the first enrolment.
+        SpecError: another file of the folder has the key.
         SpecError, DataError, NotReady, VendorError: the cohort cannot be had.
     """
     experiment, now = spec.experiment, workspace.now()
+    refuse_shared_key(spec)
     if experiment.assignment.source == "files":
         raise SpecError(
             f"{spec.path}: assignment: `source: files` means that someone else assigns; there is nothing to do here"
@@ -90,21 +91,16 @@ def rivals_of(spec: Spec) -> list[str]:
     layer = experiment.cohort.layer if experiment.cohort else None
     if layer is None:
         return []
-    found = []
-    for path in sorted(Path(spec.path).parent.glob("*.y*ml")):
-        try:
-            other = parse_experiment(path.read_text(), str(path))
-        except (ToolkitError, OSError, UnicodeDecodeError):
-            continue  # a neighbour that cannot be read enrols nobody
-        if (
-            other.key != experiment.key
-            and other.cohort
+    return sorted(
+        {
+            other.key
+            for _, other in neighbours_of(spec)
+            if other.cohort
             and other.cohort.layer == layer
             and other.start <= experiment.end
             and experiment.start <= other.end
-        ):
-            found.append(other.key)
-    return sorted(set(found))
+        }
+    )
 
 
 def _known_of(

@@ -11,6 +11,7 @@ from toolkit.errors import NotReady, ToolkitError
 from toolkit.lake.engine import connect
 from toolkit.lake.enrol import MatchReport, report_matches
 from toolkit.steps.cohort import load_cohort, open_customerio
+from toolkit.steps.neighbours import refuse_shared_key
 from toolkit.steps.traits import read_folder
 from toolkit.steps.workspace import Spec, Workspace
 
@@ -35,7 +36,12 @@ class Preview:
 
 
 def check(workspace: Workspace, spec: Spec) -> Preview:
-    """Return what the experiment would do; nothing is written, and no customer is read one by one."""
+    """Return what the experiment would do; nothing is written, and no customer is read one by one.
+
+    Raises:
+        SpecError: another file of the folder has the key.
+    """
+    refuse_shared_key(spec)
     warnings = _warnings(spec)
     cohort = spec.experiment.cohort
     if cohort is None:

@@ -17,6 +17,7 @@ from toolkit.errors import PushRefused, SpecError
 from toolkit.lake.memberships import read_record
 from toolkit.steps.members import Actual, actual_of, owners_of, read_segments
 from toolkit.steps.messages import Messages, Told, messages_of, told_before
+from toolkit.steps.neighbours import refuse_shared_key
 from toolkit.steps.standing import Standing, standing_of
 from toolkit.steps.workspace import Spec, Workspace
 
@@ -102,7 +103,7 @@ def plan_push(
     `retry_refused` asks for the keys once more that LaunchDarkly did not take.
 
     Raises:
-        SpecError: the spec has no traits to push, or would use e-mail addresses as keys.
+        SpecError: the spec has no traits to push, would use e-mail addresses as keys, or another file has its key.
         NotEnoughData: nobody is assigned yet.
         DataError: the source of the ledger, of the cohort or of `do_not_offer` cannot be used.
         PushRefused: a standard segment would grow beyond what LaunchDarkly takes, or has rules.
@@ -171,6 +172,7 @@ def changes_of(
 
 def _refuse_what_cannot_be_pushed(spec: Spec) -> None:
     experiment = spec.experiment
+    refuse_shared_key(spec)
     if not experiment.traits:
         raise SpecError(f"{spec.path}: traits: there are none, so there is nothing to push")
     if said := clashes(spec.path, experiment):

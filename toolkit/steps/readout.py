@@ -17,6 +17,7 @@ from toolkit.readout.record import as_json, record_of
 from toolkit.readout.reports import publish, reach
 from toolkit.stats.maturity import restated
 from toolkit.steps.measure import measure
+from toolkit.steps.neighbours import refuse_shared_key
 from toolkit.steps.propagation import propagation
 from toolkit.steps.workspace import Spec, Workspace
 
@@ -52,8 +53,10 @@ def readout(
     With `rebuild` the record is the one kept for that date, after it was found again in what was read then.
 
     Raises:
-        ToolkitError: as `measure` does, or because a cell of the notebook failed; nothing is published then.
+        ToolkitError: as `measure` does, because another file of the folder has the key, or because a cell of the
+            notebook failed; nothing is published then.
     """
+    refuse_shared_key(spec)
     reach(workspace.reports)
     if rebuild:
         found = rebuilt(workspace, spec, as_of=as_of)

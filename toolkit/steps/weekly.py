@@ -12,6 +12,7 @@ from typing import Any
 from toolkit.errors import SpecError, StorageError, ToolkitError
 from toolkit.readout.digest import Entry, digest_of
 from toolkit.readout.reports import reach, write_index
+from toolkit.steps.neighbours import refuse_shared_key
 from toolkit.steps.pull import pull
 from toolkit.steps.readout import kept, readout
 from toolkit.steps.workspace import Spec, Workspace
@@ -113,6 +114,7 @@ def _one(workspace: Workspace, path: Path, as_of: date | None, *, rebuild: bool)
     before = None
     try:
         spec = Spec.read(path)
+        refuse_shared_key(spec)
         if not rebuild and spec.experiment.pulls:
             try:
                 pull(workspace, spec)
