@@ -65,12 +65,14 @@ def demo(
 
 @app.command()
 def check(spec: SpecPath) -> None:
-    """Say what an experiment file would do, or what is wrong with it."""
+    """Say what an experiment file would do, or what is wrong with it. Exit status 2 where a command would refuse it."""
     from toolkit.show.preview import preview_text
     from toolkit.steps.check import check as run
 
     workspace, read = _open(spec)
-    print(preview_text(read.experiment, run(workspace, read)))
+    found = run(workspace, read)
+    print(preview_text(read.experiment, found))
+    raise typer.Exit(2 if found.failures else 0)
 
 
 @app.command()

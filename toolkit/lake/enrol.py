@@ -109,11 +109,13 @@ def _match(con: Engine) -> MatchReport:
 
 
 def refuse_redraw(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> None:
-    """Refuse a seed or shares other than those of the first enrolment.
+    """Refuse a seed or shares other than those of the first enrolment; what others assign has neither.
 
     Raises:
         LedgerError: they changed; says what they were.
     """
+    if experiment.assignment.source == "files":
+        return
     _refuse_other(con, lake, experiment.key, experiment.prefix, experiment.arms, f"{spec}: seed and arms")
     held = experiment.cohort.universal_holdout if experiment.cohort else None
     if held:
@@ -288,14 +290,12 @@ def _refuse_other(
     if not files or not {"prefix", "shares"} <= set(con.columns(parquet(files))):
         return
     written = _written(shares)
-    drawn = set(
-        con.rows(
-            f"SELECT DISTINCT prefix, shares FROM {parquet(files)} "
-            f"WHERE experiment = {text(key)} AND prefix IS NOT NULL"
-        )
-    )
-    if not drawn or drawn == {(prefix, written)}:
+    other = [f"{name} <> {text(was)}" for name, was in (("prefix", prefix), ("shares", written))]
+    ours = f"{parquet(files)} WHERE experiment = {text(key)}"
+    # apart from one another, files' own extremes answer both without a look at the rows
+    if not any(con.rows(f"SELECT 1 FROM {ours} AND {each} LIMIT 1") for each in other):
         return
+    drawn = set(con.rows(f"SELECT DISTINCT prefix, shares FROM {ours} AND prefix IS NOT NULL"))
     before = " and ".join(f"seed {each!r} with {was}" for each, was in sorted(drawn))
     raise LedgerError(
         f"{what} changed after the first enrolment of {key}: it was {before}, and is {prefix!r} with {written}; "

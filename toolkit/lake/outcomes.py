@@ -21,7 +21,7 @@ from toolkit.lake.unit import Column, Needs, needs_of
 if TYPE_CHECKING:
     from toolkit.lake.keeping import Advanced
 
-__all__ = ["STATE_FROM", "Evidence", "as_number", "gather", "has_state", "keep_state"]
+__all__ = ["STATE_FROM", "Evidence", "as_number", "gather", "has_state", "keep_state", "open_outcomes"]
 
 STATE_FROM = 1_000_000
 """From so many events on, the next measurement keeps a state: below, reading events anew is as fast."""
@@ -170,7 +170,7 @@ def keep_state(lake: Lake, experiment: Experiment, evidence: Evidence) -> None:
 def _from_outcomes(
     con: Engine, lake: Lake, experiment: Experiment, spec: str, needs: Needs, ledger: Ledger
 ) -> Evidence:
-    table, identifier, numbers = _open_outcomes(con, experiment, spec, needs)
+    table, identifier, numbers = open_outcomes(con, experiment, spec, needs)
     shown = [f"CAST({number} AS DOUBLE) AS {name}" for name, number in numbers.items()]
     if ledger.file is not None and ledger.file.sql == table.sql and not (ledger.outside or ledger.later):
         people = gather_people(con, lake, experiment, spec, needs, same_rows=table)
@@ -228,10 +228,15 @@ def _nobody(experiment: Experiment, spec: str, ledger: Ledger, as_of_end: dateti
     return f"{spec}: nobody is assigned before {as_of_end:%Y-%m-%d %H:%M} UTC; run `lift assign {spec}` first"
 
 
-def _open_outcomes(
+def open_outcomes(
     con: Engine, experiment: Experiment, spec: str, needs: Needs
 ) -> tuple[FileTable, str, dict[str, str]]:
-    """Return the table of outcomes, the expression of its id, and column of `unit` → expression."""
+    """Return the table of outcomes, the expression of its id, and column of `unit` → expression.
+
+    Raises:
+        SpecError: a metric names a column that is not there.
+        DataError: the file cannot be used.
+    """
     if experiment.outcomes is None:
         raise AssertionError
     path = experiment.file_beside(spec, experiment.outcomes.file)

@@ -15,7 +15,7 @@ from typing import Any
 from toolkit.errors import DataError
 from toolkit.lake.engine import Engine, micros, quoted, text, texts
 
-__all__ = ["FileTable", "has_zone", "open_file"]
+__all__ = ["FileTable", "files_at", "has_zone", "open_file"]
 
 INTEGERS = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
@@ -239,8 +239,19 @@ class FileTable:
         return f"{self.path}: row {row}: `{column}`{value} {why}{more}"
 
 
+def files_at(path: str) -> list[str]:
+    """Return the files that `path` stands for: itself, those of a folder, or those that fit it as a pattern."""
+    if os.path.isdir(path):  # noqa: PTH112 (a Path costs more)
+        return sorted(glob.glob(os.path.join(glob.escape(path), "*.parquet")))  # noqa: PTH118, PTH207
+    if os.path.exists(path):  # noqa: PTH110
+        return [path]
+    return sorted(glob.glob(path)) if glob.has_magic(path) else []  # noqa: PTH207
+
+
 def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     """Return the table in `path`: a Parquet or CSV file, a glob of them, or a folder of Parquet files.
+
+    What is there under that very name is meant, also where the name could be read as a pattern.
 
     Raises:
         DataError: it is missing, empty, or of another form; `what` says what was looked for.
@@ -248,8 +259,7 @@ def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     if path in con.opened:
         sql, columns = con.opened[path]
         return FileTable(con, path, sql, columns, sql.startswith("read_csv("))
-    asked = os.path.join(path, "*.parquet") if os.path.isdir(path) else path  # noqa: PTH112, PTH118
-    found = sorted(glob.glob(asked)) if glob.has_magic(asked) else [asked] * os.path.exists(asked)  # noqa: PTH110, PTH207
+    found = files_at(path)
     if not found:
         raise DataError(f"{path}: no such file; {what}")
     endings = {

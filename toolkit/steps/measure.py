@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from toolkit.design.experiment import Experiment
 from toolkit.lake.engine import connect
+from toolkit.lake.enrol import refuse_redraw
 from toolkit.lake.exposed import exposed_sums
 from toolkit.lake.outcomes import Evidence, gather, keep_state
 from toolkit.lake.readings import read
@@ -33,6 +35,7 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
 
     Raises:
         NotEnoughData: nobody is assigned yet.
+        LedgerError: seed or shares differ from those of the first enrolment.
         SpecError, DataError: the experiment names what is not there, or a file cannot be used.
         StorageError: the lake cannot be read.
     """
@@ -94,6 +97,8 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
         lake.open_all(("events", "assignments", *BESIDE))
     tables = {name: lake.version(name) for name in BESIDE}
     with connect(workspace.settings.lift_engine) as con:
+        with nullcontext(con) if con.dialect == "duckdb" else connect() as reader:
+            refuse_redraw(reader, lake, experiment, spec.path)
         evidence = gather(con, lake, experiment, spec.path, as_of_end=as_of_end, keep=True)
         readings = read(con, experiment, evidence, spec.path)
         mixing = mixing_of(con, lake, experiment, as_of_end=as_of_end)
