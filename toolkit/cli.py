@@ -408,10 +408,16 @@ def _open(path: str) -> tuple[Workspace, Spec]:
 def _date(value: str | None) -> date | None:
     if value is None:
         return None
+    from toolkit.design.durations import within_bounds
+
     try:
-        return datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
+        on = datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
     except ValueError:
         raise SpecError(f"--as-of {value}: is no date; write it as 2026-11-23") from None
+    try:
+        return within_bounds(on)
+    except ValueError as wrong:
+        raise SpecError(f"--as-of: {wrong}") from None
 
 
 def _percent(value: str | None) -> float | None:

@@ -56,6 +56,7 @@ def test_a_failed_check_ends_in_status_one_and_hides_the_lift_from_people(lift, 
     [
         (["measure", "nowhere.yml"], 2, "nowhere.yml: no such file"),
         (["measure", "experiment.yml", "--as-of", "yesterday"], 2, "--as-of yesterday: is no date"),
+        (["measure", "experiment.yml", "--as-of", "9999-12-31"], 2, "--as-of: 9999-12-31 lies outside"),
         (["measure"], 2, "Missing argument"),
         (["weekly", "nowhere"], 2, "nowhere: no experiment files"),
         (["pull", "experiment.yml"], 0, ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from tests.end_to_end.conftest import Lift
@@ -117,3 +118,17 @@ def test_what_others_assign_has_neither_seed_nor_shares(case):
         "holdout": 40,
         "treatment": 40,
     }
+
+
+@pytest.mark.parametrize(
+    ("key", "ids"), [("email", ["a@x.com", "b@x.com"]), ("cio_id", ["c1", "c2"]), ("id", ["1", "2"])]
+)
+def test_the_draw_is_made_by_the_identity_key_where_people_have_its_column(case, key, ids):
+    case.spec = HASHED.replace("arms:", f"identity: {{key: {key}}}\narms:", 1)
+    case.people = pd.DataFrame(
+        {"id": ["1", "2", "3"], "email": ["A@x.com", " b@X.com", None], "cio_id": ["c1", "c2", None]}
+    ).iloc[: 2 if key == "id" else 3]
+    workspace = workspace_of(case, DURING)
+    done = assign(workspace, Spec.read(case.write()))
+    assert (done.matches.with_key, done.matches.without_key) == (2, len(case.people) - 2)
+    assert sorted(row["id"] for row in workspace.lake.records("assignments", ["id"])) == ids

@@ -241,7 +241,7 @@ def open_outcomes(
         raise AssertionError
     path = experiment.file_beside(spec, experiment.outcomes.file)
     table = open_file(con, path, what="`outcomes` names it as the table of outcomes")
-    identifier = table.id(email=experiment.identity.key == "email")
+    identifier = table.identity(experiment.identity.key)
     for at, metric in enumerate(experiment.metrics):
         for term in metric.terms:
             if term.column not in table.columns:

@@ -89,6 +89,10 @@ class FileTable:
         as_text = name if kind == "VARCHAR" else f"CAST({name} AS VARCHAR)"
         return f"lower(trim({as_text}))" if email else as_text
 
+    def identity(self, key: str) -> str:
+        """Return the expression of a customer's identity `key`: its own column, or `id` where there is none."""
+        return self.id(key if key in self.columns else "id", email=key == "email")
+
     def instant(self, column: str, zone: str | None = None) -> str:
         """Return the expression of an instant (TIMESTAMPTZ).
 
