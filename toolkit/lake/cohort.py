@@ -154,11 +154,12 @@ def _qualify(con: Engine, experiment: Experiment, table: FileTable) -> None:
     attributes = f"CAST(json_object({pairs}) AS VARCHAR)" if kept else "NULL::VARCHAR"
     email = table.id("email", email=True) if "email" in table.columns else "NULL::VARCHAR"
     keep = con.table if table.csv else con.view
-    keep(
-        "qualified",
-        f"SELECT {table.identity(experiment.identity.key)} AS id, {email} AS email, {attributes} AS attributes "
-        f"FROM {table.sql}",
-    )
+    with table.being_read():
+        keep(
+            "qualified",
+            f"SELECT {table.identity(experiment.identity.key)} AS id, {email} AS email, {attributes} AS attributes "
+            f"FROM {table.sql}",
+        )
 
 
 def _missing(experiment: Experiment, table: FileTable, kept: Sequence[str]) -> str | None:
