@@ -69,6 +69,17 @@ def test_wrong_use_is_told_in_a_line(lift, case, arguments, status, message):
     assert message in lift(*arguments, expect=status).stderr
 
 
+@pytest.mark.parametrize("command", ["measure", "readout"])
+def test_before_enrolment_begins_no_number_is_due(lift, case, command):
+    case.spec = HASHED.replace("start: 2020-01-01", "start: 2098-01-01")
+    more = ["--json", "-"] if command == "measure" else []
+    done = lift(command, case.write(), *more)
+    assert "enrolment starts on 2098-01-01" in done.stderr
+    assert done.stdout == ""
+    case.spec = HASHED
+    assert "run `lift assign" in lift(command, case.write(), *more, expect=1).stderr
+
+
 def test_a_wrong_environment_is_told_by_variable(lift, case):
     path = case.write()
     assert "CUSTOMERIO_REGION" in lift("check", path, expect=2, CUSTOMERIO_REGION="mars").stderr

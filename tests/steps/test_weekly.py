@@ -16,6 +16,7 @@ from toolkit.errors import DataError, NotEnoughData, SpecError
 from toolkit.lake.tables import Lake
 from toolkit.readout.digest import Entry, changes_of, digest_of
 from toolkit.settings import Settings
+from toolkit.show.published import outcomes_text
 from toolkit.steps import readout as step
 from toolkit.steps.weekly import weekly, write_digest
 from toolkit.steps.workspace import Spec, Workspace
@@ -178,3 +179,15 @@ def test_a_digest_that_cannot_be_written_leaves_nothing_behind(case, published, 
     with pytest.raises(Exception, match="cannot be written"):
         write_digest([outcome], tmp_path / "nowhere" / "digest.md", workspace_of(case).reports)
     shutil.rmtree(case.folder)
+
+
+def test_an_experiment_that_has_yet_to_begin_is_told_and_fails_nothing(case, tmp_path):
+    case.assignments = None
+    outcome = run(case, date(2025, 12, 31))
+    assert (outcome.page, outcome.exit_status) == (None, 0)
+    said = "enrolment starts on 2026-01-01"
+    assert said in outcome.error
+    assert "Failed this time" not in (tmp_path / "reports" / "index.html").read_text()
+    assert "failed" not in outcomes_text([outcome], tmp_path / "reports")
+    write_digest([outcome], tmp_path / "digest.md", tmp_path / "reports")
+    assert "Nothing needs a look" in (tmp_path / "digest.md").read_text()

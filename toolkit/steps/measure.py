@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from toolkit.design.experiment import Experiment
+from toolkit.errors import NotBegun
 from toolkit.lake.engine import connect
 from toolkit.lake.enrol import refuse_redraw
 from toolkit.lake.exposed import exposed_sums
@@ -34,6 +35,7 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
     """Return what the experiment's data say at the end of `as_of` (a date in its time zone; today if None).
 
     Raises:
+        NotBegun: `as_of` ends before enrolment begins.
         NotEnoughData: nobody is assigned yet.
         LedgerError: seed or shares differ from those of the first enrolment.
         SpecError, DataError: the experiment names what is not there, or a file cannot be used.
@@ -93,6 +95,10 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
     experiment, lake = spec.experiment, workspace.lake.at_present()
     as_of = as_of or workspace.now().astimezone(experiment.zone).date()
     as_of_end = experiment.end_of(as_of)
+    if as_of_end <= experiment.starts_at:
+        raise NotBegun(
+            f"{spec.path}: enrolment starts on {experiment.start}, so nothing can be measured by {as_of}"
+        )
     if experiment.events and experiment.events.in_lake:
         lake.open_all(("events", "assignments", *BESIDE))
     tables = {name: lake.version(name) for name in BESIDE}

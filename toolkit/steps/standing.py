@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit.design.experiment import Experiment
 from toolkit.design.sync import desired_members, offers_end_at
-from toolkit.errors import NotEnoughData, SpecError
+from toolkit.errors import NotBegun, NotEnoughData, SpecError
 from toolkit.lake.cohort import customers_of, customers_with
 from toolkit.lake.crossings import left_by_webhook
 from toolkit.lake.engine import at_micros, connect
@@ -134,6 +134,8 @@ def _arms(workspace: Workspace, spec: Spec) -> tuple[dict[str, str], dict[str, i
         open_ledger(con, workspace.lake, spec.experiment, spec.path, as_of_end=end)
         names = list(spec.experiment.arms)
         rows = con.rows("SELECT id, arm, assigned FROM ledger")
+    if not rows and workspace.now() < spec.experiment.starts_at:
+        raise NotBegun(f"{spec.path}: nobody is assigned yet: enrolment starts on {spec.experiment.start}")
     if not rows:
         raise NotEnoughData(f"{spec.path}: nobody is assigned yet; run `lift assign {spec.path}` first")
     return {row[0]: names[row[1]] for row in rows}, {row[0]: row[2] for row in rows}

@@ -69,7 +69,11 @@ def weekly(
         outcomes.append(_one(workspace, path, as_of, rebuild=rebuild))
     if progress:
         progress("readouts", len(paths), len(paths))
-    failures = {Path(each.spec).stem: each.error for each in outcomes if each.error and each.page is None}
+    failures = {
+        Path(each.spec).stem: each.error
+        for each in outcomes
+        if each.error and each.exit_status and each.page is None
+    }
     write_index(workspace.reports, failures)
     return outcomes
 
@@ -92,7 +96,7 @@ def write_digest(
             f"{each.record['experiment']}/{each.record['as_of']}/index.html"
             if each.page and each.record
             else None,
-            each.error,
+            each.error if each.exit_status else None,  # what has yet to begin needs no look
         )
         for each in outcomes
     ]
