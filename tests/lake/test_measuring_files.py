@@ -442,6 +442,31 @@ def test_a_row_with_a_field_too_many_is_named(case, name, before):
         measured(path)
 
 
+CONVERTED = FILES.split("cohort:")[0] + (
+    "arms: {holdout: 0.5, treatment: 0.5}\ncontrol: holdout\nassignment: {source: files, path: one.parquet}\n"
+    "outcomes: {source: files, path: OUTCOMES}\nmetrics: [{name: bought, kind: conversion, column: bought}]\n"
+)
+
+
+@pytest.mark.parametrize("path", ["one.parquet", "beside.parquet", "beside.csv"])
+@pytest.mark.parametrize("value", [-1.0, 0.3, 2.0])
+def test_a_conversions_column_holds_zeros_and_ones(case, path, value):
+    case.people = case.assignments.assign(bought=[1.0, 0.0] * 40)
+
+    def write():
+        case.people.to_parquet(case.folder / "one.parquet")
+        case.people.to_parquet(case.folder / "beside.parquet")
+        case.people.to_csv(case.folder / "beside.csv", index=False)
+        (case.folder / "experiment.yml").write_text(CONVERTED.replace("OUTCOMES", path))
+        return case.folder / "experiment.yml"
+
+    (lift,) = measured(write()).lifts
+    assert (lift.means["treatment"], lift.means["holdout"]) == (1.0, 0.0)
+    case.people.loc[6, "bought"] = value
+    with pytest.raises(DataError, match=rf"{path}: row 7: `bought` '{value}' is neither 0 nor 1"):
+        measured(write())
+
+
 @pytest.mark.parametrize("csv", [True, False])
 def test_a_file_whose_name_could_be_a_pattern_is_itself(case, csv):
     whole = measured(case.write(csv=csv))

@@ -26,6 +26,10 @@ __all__ = ["STATE_FROM", "Evidence", "as_number", "gather", "has_state", "keep_s
 STATE_FROM = 1_000_000
 """From so many events on, the next measurement keeps a state: below, reading events anew is as fast."""
 
+NO_CONVERSION = (
+    "is neither 0 nor 1, which are all that a conversion's column holds; for amounts use `kind: mean`"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -256,7 +260,11 @@ def open_outcomes(
         value = table.number(
             each.term.column, empty_is_error="is empty; write 0 where a customer did nothing"
         )
-        numbers[each.name] = f"CASE WHEN {value} <> 0 THEN 1 ELSE 0 END" if each.term.how == "any" else value
+        if each.term.how == "any":
+            table.refuse(f"{value} NOT IN (0, 1)", each.term.column, NO_CONVERSION)
+            # whatever else would come out as no number, which is looked into without a pass of its own
+            value = f"CASE {value} WHEN 0 THEN 0e0 WHEN 1 THEN 1e0 ELSE CAST('NaN' AS DOUBLE) END"
+        numbers[each.name] = value
     return table, identifier, numbers
 
 
