@@ -132,3 +132,22 @@ def test_the_draw_is_made_by_the_identity_key_where_people_have_its_column(case,
     done = assign(workspace, Spec.read(case.write()))
     assert (done.matches.with_key, done.matches.without_key) == (2, len(case.people) - 2)
     assert sorted(row["id"] for row in workspace.lake.records("assignments", ["id"])) == ids
+
+
+def test_a_universal_holdout_cannot_be_dropped_once_customers_were_enrolled_without_its_members(case):
+    """Also where another experiment wrote who is in it."""
+    case.people = pd.DataFrame({"id": [f"c{n}" for n in range(2000)]})
+    holding = "cohort: {source: files, universal_holdout: {key: in-nothing, share: 0.1}, entry: rolling}\n"
+    plain = HASHED.replace("on-files", "plain")
+    first = HASHED.replace("on-files", "first").replace("cohort: {source: files, entry: rolling}\n", holding)
+    second = first.replace("key: first", "key: second")
+    for at, spec in enumerate((first, second, plain)):
+        case.spec = spec
+        assign(workspace_of(case, f"2026-01-15T12:00:0{at}Z"), Spec.read(case.write()))
+    for spec in (first, second):
+        case.spec = spec.replace(holding, "cohort: {source: files, entry: rolling}\n")
+        for step in (assign, check):
+            with pytest.raises(LedgerError, match="put it back .*in-nothing, share: 0.1"):
+                step(workspace_of(case, DURING), Spec.read(case.write()))
+    case.spec = plain
+    assert assign(workspace_of(case, DURING), Spec.read(case.write())).enrolment.known == 2000

@@ -16,6 +16,7 @@ from toolkit.lake.enrol import (
     enrol,
     find_new,
     refuse_redraw,
+    refuse_without_universal,
     report_matches,
 )
 from toolkit.steps.bulk_attributes import EXPORT_FROM, exported_attributes
@@ -48,7 +49,7 @@ def assign(
     is told (what, done, of).
 
     Raises:
-        LedgerError: seed or shares differ from those of the first enrolment.
+        LedgerError: seed or shares differ from those of the first enrolment, or its universal holdout is gone.
         SpecError: another file of the folder has the key.
         SpecError, DataError, NotReady, VendorError: the cohort cannot be had.
     """
@@ -64,6 +65,7 @@ def assign(
             return Assigned(None, None, f"enrolment starts on {experiment.start}")
         if now > experiment.ends_at:
             return Assigned(None, None, f"enrolment ended on {experiment.end}")
+        refuse_without_universal(con, workspace.lake, experiment, spec.path)
         cohort = experiment.cohort
         if cohort and cohort.entry == "snapshot":
             if customers is not None:

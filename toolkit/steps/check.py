@@ -12,7 +12,7 @@ from toolkit.design.catalogue import conflicts
 from toolkit.design.experiment import Experiment
 from toolkit.errors import NotReady, SpecError, ToolkitError
 from toolkit.lake.engine import Engine, connect
-from toolkit.lake.enrol import MatchReport, refuse_redraw, report_matches
+from toolkit.lake.enrol import MatchReport, refuse_redraw, refuse_without_universal, report_matches
 from toolkit.lake.events import open_events
 from toolkit.lake.ledger import open_ledger
 from toolkit.lake.outcomes import open_outcomes
@@ -56,13 +56,14 @@ def check(workspace: Workspace, spec: Spec) -> Preview:
 
     Raises:
         SpecError: another file of the folder has the key.
-        LedgerError: seed or shares differ from those of the first enrolment.
+        LedgerError: seed or shares differ from those of the first enrolment, or its universal holdout is gone.
     """
     refuse_shared_key(spec)
     experiment, missing = spec.experiment, _missing(spec)
     begun = workspace.now() >= experiment.starts_at
     with connect() as con:
         refuse_redraw(con, workspace.lake, experiment, spec.path)
+        refuse_without_universal(con, workspace.lake, experiment, spec.path)
         people, matches, unknown = _cohort(con, workspace, spec)
         failures, unseen = _refused(con, workspace, spec, missing, attributes=unknown is None)
     if unknown and _is_wrong(experiment, unknown, missing):
