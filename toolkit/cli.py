@@ -68,12 +68,14 @@ def demo(
 
 @app.command()
 def check(spec: SpecPath) -> None:
-    """Say what an experiment file would do, or what is wrong with it."""
+    """Say what an experiment file would do, or what is wrong with it. Exit status 2 where a command would refuse it."""
     from toolkit.show.preview import preview_text
     from toolkit.steps.check import check as run
 
     workspace, read = _open(spec)
-    print(preview_text(read.experiment, run(workspace, read)))
+    found = run(workspace, read)
+    print(preview_text(read.experiment, found))
+    raise typer.Exit(2 if found.failures else 0)
 
 
 @app.command()
@@ -433,10 +435,16 @@ def _notes(workspace: Workspace, spec: Spec, as_of: date) -> list[str]:
 def _date(value: str | None) -> date | None:
     if value is None:
         return None
+    from toolkit.design.durations import within_bounds
+
     try:
-        return datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
+        on = datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
     except ValueError:
         raise SpecError(f"--as-of {value}: is no date; write it as 2026-11-23") from None
+    try:
+        return within_bounds(on)
+    except ValueError as wrong:
+        raise SpecError(f"--as-of: {wrong}") from None
 
 
 def _percent(value: str | None) -> float | None:

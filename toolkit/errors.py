@@ -7,6 +7,7 @@ ToolkitError                  exit status 2 unless said otherwise
 ├── LedgerError               what is asked would re-draw assignments already made
 ├── PushRefused               a plan is unsafe to apply
 ├── NotEnoughData             exit 1: there is nothing to compute from, so no number is given
+│   └── NotBegun              exit 0: enrolment has yet to begin, so no number is due
 ├── CheckFailed               exit 1: a check forbids a verdict
 ├── StorageError              exit 3: the disk or the object store refused
 └── VendorError               exit 3: a vendor refused or could not be reached
@@ -29,6 +30,7 @@ __all__ = [
     "DataError",
     "InvalidRequest",
     "LedgerError",
+    "NotBegun",
     "NotEnoughData",
     "NotFound",
     "NotReady",
@@ -76,6 +78,12 @@ class NotEnoughData(ToolkitError):
     """There is nothing to compute from, so no number is given."""
 
     exit_status = 1
+
+
+class NotBegun(NotEnoughData):
+    """Enrolment has yet to begin, so no number is due."""
+
+    exit_status = 0
 
 
 class CheckFailed(ToolkitError):

@@ -105,6 +105,43 @@ WRONG = {
         "kind: conversion, column: left, covariates: [left], role",
         "x.yml:27: metrics[3]: `covariates` names `left`, which is what the metric measures; name a column",
     ),
+    "an end that never comes": (
+        "end: 2026-12-28",
+        "end: 9999-12-31",
+        ": end: 9999-12-31 lies outside",
+    ),
+    "a start before there were clocks": ("start: 2026-10-05", "start: 1066-10-14", "start: 1066-10-14 lies"),
+    "a window beyond all time": ("window: 14d", "window: 99999999d", "'99999999d' is longer than 10 years"),
+    "a window beyond all numbers": ("window: 14d", "window: 9999999999999w", "is longer than 10 years"),
+    "a cost without end": ("offer_cost: 6.0", "offer_cost: .inf", "value.offer_cost: inf is not finite"),
+    "a margin that is no number": ("margin: 0.002", "margin: .nan", "margin: nan is not finite"),
+    "a seed that is no number": ("seed: 61", "seed: true", "seed: true is no number"),
+    "a kind of context that is several": (
+        "context_kind: user",
+        "context_kind: multi",
+        "'multi' is no kind of context",
+    ),
+    "a kind of context without a name": (
+        "context_kind: user",
+        "context_kind: ''",
+        "identity.context_kind: ''",
+    ),
+    "an arm that nobody would be in": (
+        "{holdout: 0.10, free_shipping: 0.90}",
+        "{holdout: 0.000001, free_shipping: 0.999999}",
+        "holdout: 1e-06 is none of LaunchDarkly's 100,000 parts",
+    ),
+    "a universal holdout of the experiment's own key": (
+        "key: always-on-2026h2",
+        "key: cart-free-shipping",
+        "its key is the experiment's own",
+    ),
+    "a conversion with a value": (
+        "kind: conversion, event: Order Completed",
+        "kind: conversion, value: amount, event: Order Completed",
+        "metrics[0].value: belongs to `kind: mean`",
+    ),
+    "a cap that cuts nothing": ("cap: 0.999", "cap: 3", "metrics[1].cap: 3 must be less than 1"),
     "a path that goes nowhere": (
         "assignment: {source: hash}",
         "assignment: {source: hash, path: a}",
@@ -130,6 +167,16 @@ def test_every_problem_is_told_at_once():
     with pytest.raises(SpecError) as refused:
         parsed(text)
     assert len(str(refused.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["{name: m, kind: conversion, event: E, cap: 0.9}", "{name: m, kind: mean, event: E, value: v, cap: 3}"],
+)
+def test_of_one_wrong_metric_one_thing_is_said(metric):
+    with pytest.raises(SpecError) as refused:
+        parsed(EXAMPLE.split("metrics:")[0] + f"metrics:\n  - {metric}\n")
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "- a\n- b\n", "just words"])

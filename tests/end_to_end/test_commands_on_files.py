@@ -58,6 +58,7 @@ def test_a_failed_check_ends_in_status_one_and_hides_the_lift_from_people(lift, 
     [
         (["measure", "nowhere.yml"], 2, "nowhere.yml: no such file"),
         (["measure", "experiment.yml", "--as-of", "yesterday"], 2, "--as-of yesterday: is no date"),
+        (["measure", "experiment.yml", "--as-of", "9999-12-31"], 2, "--as-of: 9999-12-31 lies outside"),
         (["measure"], 2, "Missing argument"),
         (["readout", "experiment.yml", "--as-of", "2199-01-01"], 2, "--as-of 2199-01-01: is yet to come"),
         (["weekly", ".", "--as-of", "2199-01-01"], 2, "--as-of 2199-01-01: is yet to come"),
@@ -94,6 +95,17 @@ def test_a_fault_of_the_program_is_no_checks_answer(tmp_path):
     assert done.returncode == 3
     assert "Traceback" in done.stderr
     assert "this is a fault of lift itself (KeyError)" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["measure", "readout"])
+def test_before_enrolment_begins_no_number_is_due(lift, case, command):
+    case.spec = HASHED.replace("start: 2020-01-01", "start: 2098-01-01")
+    more = ["--json", "-"] if command == "measure" else []
+    done = lift(command, case.write(), *more)
+    assert "enrolment starts on 2098-01-01" in done.stderr
+    assert done.stdout == ""
+    case.spec = HASHED
+    assert "run `lift assign" in lift(command, case.write(), *more, expect=1).stderr
 
 
 def test_a_wrong_environment_is_told_by_variable(lift, case):

@@ -598,3 +598,74 @@ def test_a_cap_between_a_loss_and_a_profit_is_the_quantile_between_them(case, lo
     pd.DataFrame({"id": case.people["id"], "profit": profit}).to_parquet(path.parent / "outcomes.parquet")
     (lift,) = measured(path).lifts
     assert (lift.capped and lift.capped.cap) == (pytest.approx(quantile) if quantile > 0 else None)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("yesterday", "is no instant"),
+        ("09/06/2026", "is no instant"),
+        ("1788602400", "is no instant"),
+        ("2026-01-03", "has no time zone"),
+        ("2026-01-03 10:00", "has no time zone"),
+    ],
+)
+def test_what_is_no_instant_is_told_from_what_has_no_time_zone(case, value, said):
+    case.assignments["assigned_at"] = ["2026-01-01T00:00:00Z"] * 79 + [value]
+    with pytest.raises(DataError, match=f"row 80: `assigned_at` '{value}' {said}"):
+        measured(case.write(csv=True))
+
+
+@pytest.mark.parametrize("before", [2, 60_000])
+@pytest.mark.parametrize("name", ["people", "assignments", "events"])
+def test_a_row_with_a_field_too_many_is_named(case, name, before):
+    case.spec = FILES.replace("revenue, kind: mean,", "revenue, kind: mean, covariates: [age],")
+    path = case.write(csv=True)
+    file = path.parent / f"{name}.csv"
+    header, row, *rest = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([header, *[row] * before, "x," + row, *rest]))
+    with pytest.raises(DataError, match=rf"{name}\.csv: row {before + 1} has (\d) fields, and the header"):
+        measured(path)
+
+
+CONVERTED = FILES.split("cohort:")[0] + (
+    "arms: {holdout: 0.5, treatment: 0.5}\ncontrol: holdout\nassignment: {source: files, path: one.parquet}\n"
+    "outcomes: {source: files, path: OUTCOMES}\nmetrics: [{name: bought, kind: conversion, column: bought}]\n"
+)
+
+
+@pytest.mark.parametrize("path", ["one.parquet", "beside.parquet", "beside.csv"])
+@pytest.mark.parametrize("value", [-1.0, 0.3, 2.0])
+def test_a_conversions_column_holds_zeros_and_ones(case, path, value):
+    case.people = case.assignments.assign(bought=[1.0, 0.0] * 40)
+
+    def write():
+        case.people.to_parquet(case.folder / "one.parquet")
+        case.people.to_parquet(case.folder / "beside.parquet")
+        case.people.to_csv(case.folder / "beside.csv", index=False)
+        (case.folder / "experiment.yml").write_text(CONVERTED.replace("OUTCOMES", path))
+        return case.folder / "experiment.yml"
+
+    (lift,) = measured(write()).lifts
+    assert (lift.means["treatment"], lift.means["holdout"]) == (1.0, 0.0)
+    case.people.loc[6, "bought"] = value
+    with pytest.raises(DataError, match=rf"{path}: row 7: `bought` '{value}' is neither 0 nor 1"):
+        measured(write())
+
+
+@pytest.mark.parametrize("csv", [True, False])
+def test_a_file_whose_name_could_be_a_pattern_is_itself(case, csv):
+    whole = measured(case.write(csv=csv))
+    ending = "csv" if csv else "parquet"
+    path = case.write(csv=csv)
+    (path.parent / f"events.{ending}").rename(path.parent / f"events[1].{ending}")
+    case.events = case.events.iloc[:3]
+    case.write(csv=csv)
+    (path.parent / f"events.{ending}").rename(path.parent / f"events1.{ending}")
+    text = FILES.replace("events: {source: files}", f"events: {{source: files, path: 'events[1].{ending}'}}")
+    if csv:
+        text = text.replace(
+            "assignment: {source: files}", "assignment: {source: files, path: assignments.csv}"
+        )
+    path.write_text(text)
+    assert measured(path).lifts == whole.lifts

@@ -26,6 +26,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 CAPPED = "  - {name: capped, kind: mean, event: Order Completed, value: amount, cap: 0.9}\n"
 START = datetime(2026, 3, 2, tzinfo=UTC)
 WEEKS = 5
+SHARES = '{"holdout": 40000, "one": 60000}'
 SPEC = """\
 key: {key}
 start: 2026-03-02
@@ -127,7 +128,7 @@ class World:
                 known = f"c{self.rng.integers(0, 70)}"  # somebody stands there twice, perhaps earlier
             at = max(self.within(week, self.late), START)
             arm = "holdout" if self.rng.random() < 0.4 else "one"
-            rows.append({"experiment": self.key, "id": known, "arm": arm, "assigned_at": at, "prefix": "x", "shares": "{}", "layer": None})  # fmt: skip
+            rows.append({"experiment": self.key, "id": known, "arm": arm, "assigned_at": at, "prefix": self.key, "shares": SHARES, "layer": None})  # fmt: skip
         if week == 0:
             rows[0]["assigned_at"] = START  # the first of all stays the first
         write_deltalake(

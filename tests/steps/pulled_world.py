@@ -64,7 +64,7 @@ class Pulled:
                 arm=["holdout", "treatment"] * 1000,
                 assigned_at=[START - timedelta(hours=1)] * 2000,
                 prefix=["late"] * 2000,
-                shares=['{"holdout":0.5,"treatment":0.5}'] * 2000,
+                shares=['{"holdout": 50000, "treatment": 50000}'] * 2000,
             ),
         )
         happened = np.sort(rng.random(6000)) * DAYS

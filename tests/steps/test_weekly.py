@@ -16,6 +16,7 @@ from toolkit.errors import DataError, NotEnoughData, SpecError
 from toolkit.lake.tables import Lake
 from toolkit.readout.digest import Entry, changes_of, digest_of
 from toolkit.settings import Settings
+from toolkit.show.published import outcomes_text
 from toolkit.steps import readout as step
 from toolkit.steps import weekly as weeks
 from toolkit.steps.weekly import weekly, write_digest
@@ -227,3 +228,15 @@ def test_a_rebuild_reads_nothing_of_a_table_that_came_later(tmp_path, published)
     world.lake.append("deliveries", columns("deliveries", id=["c0"], metric=["sent"], delivery_id=["d"]))
     again, _ = step.readout(workspace, spec, as_of=AS_OF, rebuild=True)
     assert again == before
+
+
+def test_an_experiment_that_has_yet_to_begin_is_told_and_fails_nothing(case, tmp_path):
+    case.assignments = None
+    outcome = run(case, date(2025, 12, 31))
+    assert (outcome.page, outcome.exit_status) == (None, 0)
+    said = "enrolment starts on 2026-01-01"
+    assert said in outcome.error
+    assert "Failed this time" not in (tmp_path / "reports" / "index.html").read_text()
+    assert "failed" not in outcomes_text([outcome], tmp_path / "reports")
+    write_digest([outcome], tmp_path / "digest.md", tmp_path / "reports")
+    assert "Nothing needs a look" in (tmp_path / "digest.md").read_text()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha1
 
-__all__ = ["Bound", "arm_of", "bounds_of", "bucket", "digits", "held_out_below", "weights_of"]
+__all__ = ["TOTAL_WEIGHT", "Bound", "arm_of", "bounds_of", "bucket", "digits", "held_out_below", "weights_of"]
 
 SCALE = 0xFFFFFFFFFFFFFFF
 TOTAL_WEIGHT = 100_000

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-__all__ = ["Duration", "in_words"]
+__all__ = ["EARLIEST", "LATEST", "Duration", "in_words", "within_bounds"]
+
+EARLIEST, LATEST = date(1970, 1, 1), date(2200, 12, 31)
+"""Between these dates every engine can count, whatever span is added or taken off."""
+LONGEST = timedelta(days=3653)
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORM = re.compile(r"([1-9]\d*)\s*([smhdw])")
@@ -20,7 +24,24 @@ def _parse(value: Any) -> timedelta:
     found = _FORM.fullmatch(value.strip()) if isinstance(value, str) else None
     if not found:
         raise ValueError(f"{value!r} is no duration; write a whole number and a unit, like 14d, 12h or 5m")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        span = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError:
+        span = timedelta.max
+    if span > LONGEST:
+        raise ValueError(f"{value!r} is longer than 10 years ({LONGEST.days}d); write a shorter span")
+    return span
+
+
+def within_bounds(on: date) -> date:
+    """Return `on`, a date that can be counted with.
+
+    Raises:
+        ValueError: it lies outside the bounds.
+    """
+    if not EARLIEST <= on <= LATEST:
+        raise ValueError(f"{on} lies outside {EARLIEST} to {LATEST}; write a date that is meant to come")
+    return on
 
 
 def in_words(span: timedelta) -> str:

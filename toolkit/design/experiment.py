@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
+from toolkit.design.assignment import weights_of
+from toolkit.design.durations import within_bounds
 from toolkit.design.metrics import Metric, Part, Term, latest_window
 from toolkit.design.protection import DoNotOffer, MarginProtection, Schedule
 from toolkit.design.sources import (
@@ -33,7 +35,16 @@ class Identity(Part):
     """Which identifier a customer is counted, assigned and targeted by."""
 
     key: Literal["id", "email", "cio_id"] = "id"
-    context_kind: str = "user"
+    context_kind: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "user"
+
+    @field_validator("context_kind")
+    @classmethod
+    def _one_kind(cls, value: str) -> str:
+        if value in {"kind", "multi"}:
+            raise ValueError(
+                f"{value!r} is no kind of context to LaunchDarkly; name the one that has customers' keys"
+            )
+        return value
 
 
 class Analysis(Part):
@@ -123,6 +134,18 @@ class Experiment(Part):
             raise ValueError("is a date, without a time: it means midnight in `timezone`")  # noqa: TRY004
         return value
 
+    @field_validator("start", "end")
+    @classmethod
+    def _countable(cls, value: date) -> date:
+        return within_bounds(value)
+
+    @field_validator("seed", mode="before")
+    @classmethod
+    def _a_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"{str(value).lower()} is no number; write a whole number, or leave `seed` out")  # noqa: TRY004
+        return value
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -134,6 +157,12 @@ class Experiment(Part):
         total = sum(shares.values())
         if abs(total - 1) > SHARES_TOLERANCE:
             raise ValueError(f"shares sum to {total:.10g}; they must sum to 1")
+        for arm, weight in weights_of(shares).items():
+            if weight < 1:
+                raise ValueError(
+                    f"{arm}: {shares[arm]:g} is none of LaunchDarkly's 100,000 parts, so nobody would be in it; "
+                    "write at least 0.00001"
+                )
         return shares
 
     @model_validator(mode="after")
@@ -182,6 +211,11 @@ class Experiment(Part):
             said.append("events: stands beside `outcomes`; keep the one that the metrics are on")
         if not self.events and not self.outcomes:
             said.append("events: is missing; name the source of `events`, or of `outcomes`")
+        held = self.cohort.universal_holdout if self.cohort else None
+        if held and held.key == self.key:
+            said.append(
+                "cohort.universal_holdout: its key is the experiment's own, and both would be one ledger; name another"
+            )
         if self.cohort is None and self.assignment.source == "hash":
             said.append("cohort: is missing; say who qualifies (or use `assignment: {source: files}`)")
         for at, metric in enumerate(self.metrics):

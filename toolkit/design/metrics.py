@@ -20,7 +20,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class Part(BaseModel):
     """A piece of the experiment file: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Lookback(Part):

@@ -31,6 +31,7 @@ _MENDS = {
     "model_attributes_type": "{input!r} must be a mapping (`key: value`)",
     "dict_type": "{input!r} must be a mapping (`key: value`)",
     "tuple_type": "{input!r} must be a list (`- item`)",
+    "finite_number": "{input} is not finite; write a plain number",
     "too_short": "needs at least {min_length} of them",
     "date_type": _DATE,
     "date_parsing": _DATE,
@@ -72,8 +73,11 @@ def parse_experiment(text: str, source: str) -> Experiment:
 
 def _lines(wrong: ValidationError, root: yaml.Node, source: str) -> Iterator[str]:
     seen = set()
-    for each in wrong.errors(include_url=False):
-        where = [step for step in each["loc"] if not (isinstance(step, str) and step in _TAGS)]
+    errors = wrong.errors(include_url=False)
+    for each in errors:
+        if _follows(each, errors):
+            continue
+        where = [step for step in each["loc"] if not _is_tag(step)]
         for text in _words(each, where):
             if not where and ": " in text:  # raised for the whole: the text names its field
                 field, said = text.split(": ", 1)
@@ -86,7 +90,20 @@ def _lines(wrong: ValidationError, root: yaml.Node, source: str) -> Iterator[str
                 yield line
 
 
-_TAGS = {"constrained-str", "conversion", "mean", "ratio", "str", "Lookback"}
+_TAGS = {"conversion", "float", "mean", "ratio", "str", "Lookback"}
+
+
+def _is_tag(step: int | str) -> bool:
+    """Return whether a step of a place is the checker's own word for a variant, not a key of the file."""
+    return isinstance(step, str) and (step in _TAGS or step.startswith(("constrained-", "literal[")))
+
+
+def _follows(error: Any, errors: Sequence[Any]) -> bool:
+    """Return whether an error says nothing of its own: parts were wrong, so there are too few; no word where a number is."""
+    place = error["loc"]
+    if error["type"] == "too_short":
+        return any(each["loc"][: len(place)] == place and len(each["loc"]) > len(place) for each in errors)
+    return bool(place) and str(place[-1]).startswith("literal[") and not isinstance(error["input"], str)
 
 
 def _words(each: Any, where: Sequence[int | str]) -> list[str]:
@@ -95,6 +112,9 @@ def _words(each: Any, where: Sequence[int | str]) -> list[str]:
         return str(each["ctx"]["error"]).split("\n")
     if kind == "extra_forbidden":
         known = sorted(_known_keys(Experiment, where[:-1]))
+        if where[-1] in known:
+            kinds = " or ".join(f"`kind: {each}`" for each in _kinds_with(str(where[-1]), where[:-1]))
+            return [f"belongs to {kinds or 'another form of this'}; remove it, or change the kind"]
         close = difflib.get_close_matches(str(where[-1]), known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(known)}"
         return [f"unknown key; {hint}"]
@@ -171,6 +191,22 @@ def _doubled(node: yaml.Node, path: str = "") -> Iterator[tuple[int, str]]:
 
 def _known_keys(model: Any, where: Sequence[int | str]) -> set[str]:
     """Return the keys allowed at `where` under `model`, in all its variants."""
+    return {
+        field.alias or name for each in _models_at(model, where) for name, field in each.model_fields.items()
+    }
+
+
+def _kinds_with(key: str, where: Sequence[int | str]) -> list[str]:
+    """Return the kinds whose variants, at `where` in the file, have `key`."""
+    return [
+        each.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
+        for each in _models_at(Experiment, where)
+        if key in each.model_fields and "kind" in each.model_fields
+    ]
+
+
+def _models_at(model: Any, where: Sequence[int | str]) -> list[type[BaseModel]]:
+    """Return the variants of what stands at `where` under `model`."""
     models = list(_models(model))
     for step in where:
         if isinstance(step, str):
@@ -180,7 +216,7 @@ def _known_keys(model: Any, where: Sequence[int | str]) -> set[str]:
                 if step in each.model_fields
                 for inner in _models(each.model_fields[step].annotation)
             ]
-    return {field.alias or name for each in models for name, field in each.model_fields.items()}
+    return models
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -45,6 +45,7 @@ def universal_of(experiments: Sequence[Experiment]) -> Experiment:
             "hypothesis": "Customers who may be in experiments buy more than those who are in none.",
             "start": min(each.start for each in experiments),
             "end": max(each.end for each in experiments),
+            "seed": None,  # its own key is what was drawn with
             "arms": {HELD_ARM: held.share, OPEN_ARM: 1 - held.share},
             "control": HELD_ARM,
             "cohort": first.cohort.model_copy(update={"universal_holdout": None, "layer": None})

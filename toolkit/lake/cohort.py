@@ -42,7 +42,7 @@ def customers_of(lake: Lake, experiment: Experiment, spec: str) -> frozenset[str
     """Return the customers whom the file or query names."""
     with connect() as con:
         table = _people(con, lake, experiment, spec)
-        rows = con.rows(f"SELECT {table.id(email=experiment.identity.key == 'email')} FROM {table.sql}")
+        rows = con.rows(f"SELECT {table.identity(experiment.identity.key)} FROM {table.sql}")
     return frozenset(str(row[0]) for row in rows if row[0])
 
 
@@ -61,7 +61,7 @@ def customers_with(lake: Lake, experiment: Experiment, spec: str, attribute: str
             )
         said = table.words(attribute)
         rows = con.rows(
-            f"SELECT {table.id(email=experiment.identity.key == 'email')} FROM {table.sql} "
+            f"SELECT {table.identity(experiment.identity.key)} FROM {table.sql} "
             f"WHERE {said} IS NOT NULL AND lower({said}) NOT IN ('false', '0', '0.0', 'no')"
         )
     return frozenset(str(row[0]) for row in rows if row[0])
@@ -83,7 +83,7 @@ def attributes_of(
                 f"{table.path}: no column {', '.join(f'`{name}`' for name in absent)}, which a band or "
                 f"`margin_protection` names; it has {', '.join(table.columns)}"
             )
-        identifier = table.id(email=experiment.identity.key == "email")
+        identifier = table.identity(experiment.identity.key)
         shown = ", ".join(table.words(name) for name in names)
         rows = con.rows(f"SELECT {identifier}, {shown} FROM {table.sql} ORDER BY {con.line(table.sql)} DESC")
     return {str(row[0]): dict(zip(names, row[1:], strict=True)) for row in rows if row[0]}
@@ -146,8 +146,6 @@ def _from_warehouse(con: Engine, lake: Lake, experiment: Experiment, spec: str) 
 
 
 def _qualify(con: Engine, experiment: Experiment, table: FileTable) -> None:
-    key = experiment.identity.key
-    column = "id" if "id" in table.columns or key == "id" else key
     kept = [name for name in attributes_wanted(experiment) if name in table.columns]
     missing = _missing(experiment, table, kept)
     if missing:
@@ -156,11 +154,12 @@ def _qualify(con: Engine, experiment: Experiment, table: FileTable) -> None:
     attributes = f"CAST(json_object({pairs}) AS VARCHAR)" if kept else "NULL::VARCHAR"
     email = table.id("email", email=True) if "email" in table.columns else "NULL::VARCHAR"
     keep = con.table if table.csv else con.view
-    keep(
-        "qualified",
-        f"SELECT {table.id(column, email=key == 'email')} AS id, {email} AS email, {attributes} AS attributes "
-        f"FROM {table.sql}",
-    )
+    with table.being_read():
+        keep(
+            "qualified",
+            f"SELECT {table.identity(experiment.identity.key)} AS id, {email} AS email, {attributes} AS attributes "
+            f"FROM {table.sql}",
+        )
 
 
 def _missing(experiment: Experiment, table: FileTable, kept: Sequence[str]) -> str | None:

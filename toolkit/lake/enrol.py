@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from toolkit.design.assignment import bounds_of, held_out_below, weights_of
+from toolkit.design.assignment import TOTAL_WEIGHT, bounds_of, held_out_below, weights_of
 from toolkit.design.experiment import Experiment
 from toolkit.errors import DataError, LedgerError
 from toolkit.lake.cohort import attributes_wanted
@@ -28,11 +28,15 @@ __all__ = [
     "enrol",
     "find_new",
     "refuse_redraw",
+    "refuse_without_universal",
     "report_matches",
 ]
 
 OPEN_ARM = "open"
 """In the universal holdout's ledger: customers who may be in experiments."""
+FIRST = 1_000
+"""So many customers tell whether a universal holdout was in force."""
+UNLIKELY = 1e-3
 NOBODY = "SELECT CAST(NULL AS VARCHAR) AS id WHERE false"
 
 
@@ -109,16 +113,60 @@ def _match(con: Engine) -> MatchReport:
 
 
 def refuse_redraw(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> None:
-    """Refuse a seed or shares other than those of the first enrolment.
+    """Refuse a seed or shares other than those of the first enrolment; what others assign has neither.
 
     Raises:
         LedgerError: they changed; says what they were.
     """
+    if experiment.assignment.source == "files":
+        return
     _refuse_other(con, lake, experiment.key, experiment.prefix, experiment.arms, f"{spec}: seed and arms")
     held = experiment.cohort.universal_holdout if experiment.cohort else None
     if held:
         shares = _universal_shares(held.share)
         _refuse_other(con, lake, held.key, held.key, shares, f"{spec}: cohort.universal_holdout")
+
+
+def refuse_without_universal(con: Engine, lake: Lake, experiment: Experiment, spec: str) -> None:
+    """Refuse to go on without the universal holdout that was in force when the first customers were enrolled.
+
+    The ledger says so where all of them stand in its other arm, and were written there in the same run, or are too
+    many for that to be chance.
+
+    Raises:
+        LedgerError: the file names none any more; says which it was.
+    """
+    held = experiment.cohort.universal_holdout if experiment.cohort else None
+    own, everybody = lake.files("assignments", experiment=experiment.key), lake.files("assignments")
+    if (
+        experiment.assignment.source == "files"
+        or held
+        or not own
+        or not {"prefix", "shares"} <= set(con.columns(parquet(everybody)))
+    ):
+        return
+    con.table(
+        "first_enrolled",
+        f"SELECT CAST(id AS VARCHAR) AS id, assigned_at FROM {parquet(own)} "
+        f"WHERE experiment = {text(experiment.key)} LIMIT {FIRST}",
+    )
+    enrolled = int(con.one("SELECT count(DISTINCT id) FROM first_enrolled")[0])
+    found = con.rows(
+        "SELECT l.experiment, min(l.shares), count(DISTINCT l.id), bool_or(l.assigned_at = f.assigned_at) "
+        f"FROM {parquet(everybody)} l JOIN first_enrolled f ON f.id = l.id WHERE l.arm = {text(OPEN_ARM)} "
+        f"AND l.shares LIKE '{{\"holdout\": %' AND l.prefix = l.experiment AND l.experiment <> {text(experiment.key)} "
+        "GROUP BY 1 ORDER BY 1"
+    )
+    for key, written, known, together in found:
+        weights = json.loads(written)
+        chance = (1 - weights.get("holdout", 0) / TOTAL_WEIGHT) ** enrolled
+        if set(weights) == {"holdout", OPEN_ARM} and known == enrolled and (together or chance < UNLIKELY):
+            share = weights["holdout"] / TOTAL_WEIGHT
+            raise LedgerError(
+                f"{spec}: cohort.universal_holdout: is gone, and {experiment.key} has enrolled only customers outside "
+                f"of {key}, whose members are in nothing; put it back (`universal_holdout: {{key: {key}, share: "
+                f"{share:g}}}`), or start a new experiment under a new key"
+            )
 
 
 def count_assigned(con: Engine, lake: Lake, key: str) -> int:
@@ -288,14 +336,12 @@ def _refuse_other(
     if not files or not {"prefix", "shares"} <= set(con.columns(parquet(files))):
         return
     written = _written(shares)
-    drawn = set(
-        con.rows(
-            f"SELECT DISTINCT prefix, shares FROM {parquet(files)} "
-            f"WHERE experiment = {text(key)} AND prefix IS NOT NULL"
-        )
-    )
-    if not drawn or drawn == {(prefix, written)}:
+    other = [f"{name} <> {text(was)}" for name, was in (("prefix", prefix), ("shares", written))]
+    ours = f"{parquet(files)} WHERE experiment = {text(key)}"
+    # apart from one another, files' own extremes answer both without a look at the rows
+    if not any(con.rows(f"SELECT 1 FROM {ours} AND {each} LIMIT 1") for each in other):
         return
+    drawn = set(con.rows(f"SELECT DISTINCT prefix, shares FROM {ours} AND prefix IS NOT NULL"))
     before = " and ".join(f"seed {each!r} with {was}" for each, was in sorted(drawn))
     raise LedgerError(
         f"{what} changed after the first enrolment of {key}: it was {before}, and is {prefix!r} with {written}; "

@@ -107,7 +107,7 @@ def customers_of_outcomes(con: Engine, experiment: Experiment, spec: str) -> int
         )
     path = experiment.file_beside(spec, experiment.outcomes.file)
     table = open_file(con, path, what="`outcomes` names it as the table of outcomes")
-    identifier = table.id(email=experiment.identity.key == "email")
+    identifier = table.identity(experiment.identity.key)
     con.table(
         "customers",
         f"SELECT DISTINCT {identifier} AS id, CAST(NULL AS VARCHAR) AS attributes FROM {table.sql} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -94,7 +95,8 @@ def open_ledger(
                 dict(zip(experiment.arms, here.arms, strict=True)), sum(here.arms), 0, 0, 0, 0,
                 at_micros(here.first), at_micros(here.last), version, None, numbered, files, found,
             )  # fmt: skip
-    profile = _profile(con, experiment, "written", as_of_end, table)
+    with table.being_read() if table else nullcontext():
+        profile = _profile(con, experiment, "written", as_of_end, table)
     rows = profile[0]
     if table:  # anything strange shows in the profile; only then every row is looked at
         _look_closely(con, experiment, table, known=None not in profile[1])

@@ -21,10 +21,14 @@ from toolkit.lake.unit import Column, Needs, needs_of
 if TYPE_CHECKING:
     from toolkit.lake.keeping import Advanced
 
-__all__ = ["STATE_FROM", "Evidence", "as_number", "gather", "has_state", "keep_state"]
+__all__ = ["STATE_FROM", "Evidence", "as_number", "gather", "has_state", "keep_state", "open_outcomes"]
 
 STATE_FROM = 1_000_000
 """From so many events on, the next measurement keeps a state: below, reading events anew is as fast."""
+
+NO_CONVERSION = (
+    "is neither 0 nor 1, which are all that a conversion's column holds; for amounts use `kind: mean`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,7 @@ def keep_state(lake: Lake, experiment: Experiment, evidence: Evidence) -> None:
 def _from_outcomes(
     con: Engine, lake: Lake, experiment: Experiment, spec: str, needs: Needs, ledger: Ledger
 ) -> Evidence:
-    table, identifier, numbers = _open_outcomes(con, experiment, spec, needs)
+    table, identifier, numbers = open_outcomes(con, experiment, spec, needs)
     shown = [f"CAST({number} AS DOUBLE) AS {name}" for name, number in numbers.items()]
     if ledger.file is not None and ledger.file.sql == table.sql and not (ledger.outside or ledger.later):
         people = gather_people(con, lake, experiment, spec, needs, same_rows=table)
@@ -243,15 +247,20 @@ def _nobody(experiment: Experiment, spec: str, ledger: Ledger, as_of_end: dateti
     return f"{spec}: nobody is assigned before {as_of_end:%Y-%m-%d %H:%M} UTC; run `lift assign {spec}` first"
 
 
-def _open_outcomes(
+def open_outcomes(
     con: Engine, experiment: Experiment, spec: str, needs: Needs
 ) -> tuple[FileTable, str, dict[str, str]]:
-    """Return the table of outcomes, the expression of its id, and column of `unit` → expression."""
+    """Return the table of outcomes, the expression of its id, and column of `unit` → expression.
+
+    Raises:
+        SpecError: a metric names a column that is not there.
+        DataError: the file cannot be used.
+    """
     if experiment.outcomes is None:
         raise AssertionError
     path = experiment.file_beside(spec, experiment.outcomes.file)
     table = open_file(con, path, what="`outcomes` names it as the table of outcomes")
-    identifier = table.id(email=experiment.identity.key == "email")
+    identifier = table.identity(experiment.identity.key)
     for at, metric in enumerate(experiment.metrics):
         for term in metric.terms:
             if term.column not in table.columns:
@@ -266,7 +275,11 @@ def _open_outcomes(
         value = table.number(
             each.term.column, empty_is_error="is empty; write 0 where a customer did nothing"
         )
-        numbers[each.name] = f"CASE WHEN {value} <> 0 THEN 1 ELSE 0 END" if each.term.how == "any" else value
+        if each.term.how == "any":
+            table.refuse(f"{value} NOT IN (0, 1)", each.term.column, NO_CONVERSION)
+            # whatever else would come out as no number, which is looked into without a pass of its own
+            value = f"CASE {value} WHEN 0 THEN 0e0 WHEN 1 THEN 1e0 ELSE CAST('NaN' AS DOUBLE) END"
+        numbers[each.name] = value
     return table, identifier, numbers
 
 

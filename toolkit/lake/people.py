@@ -128,7 +128,7 @@ def _first_of_each(
 ) -> int:
     """Create `relation(id, …)`, a row per person, and return how many rows were dropped."""
     shown = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in values.items())
-    identifier = table.id(email=experiment.identity.key == "email")
+    identifier = table.identity(experiment.identity.key)
     (rows,) = table.settle("count(*)")
     repeats, _ = con.repeated(
         f"{relation}_repeats", f"SELECT {con.sign(identifier)} AS sign FROM {table.sql}", at_most=rows

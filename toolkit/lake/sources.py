@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from toolkit.errors import DataError
 from toolkit.lake.engine import Engine, micros, quoted, text, texts
 
-__all__ = ["FileTable", "has_zone", "open_file"]
+__all__ = ["FileTable", "files_at", "has_zone", "open_file"]
 
 INTEGERS = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
 }  # fmt: skip
+DELIMITERS = ",;\t|"
 HAS_ZONE = r"(?i).*\d\s*(z|utc|[+-]\d{2}(:?\d{2})?)$"
 DAY = r"^\s*\d{4}-\d{1,2}-\d{1,2}\s*$"
 """A bare day, whose end looks like an offset."""
@@ -89,6 +91,10 @@ class FileTable:
         as_text = name if kind == "VARCHAR" else f"CAST({name} AS VARCHAR)"
         return f"lower(trim({as_text}))" if email else as_text
 
+    def identity(self, key: str) -> str:
+        """Return the expression of a customer's identity `key`: its own column, or `id` where there is none."""
+        return self.id(key if key in self.columns else "id", email=key == "email")
+
     def instant(self, column: str, zone: str | None = None) -> str:
         """Return the expression of an instant (TIMESTAMPTZ).
 
@@ -106,7 +112,7 @@ class FileTable:
             self.refuse(f"trim(coalesce({name}, '')) = ''", column, "is empty; every row needs an instant")
             if zone is None:
                 self.refuse(
-                    f"NOT regexp_matches({name}, {text(HAS_ZONE)})",
+                    f"NOT ({has_zone(name)}) AND TRY_CAST({name} AS TIMESTAMP) IS NOT NULL",
                     column,
                     "has no time zone; write 2026-10-05T09:30:00Z or …+02:00, or state `timezone` beside `path`",
                 )
@@ -189,7 +195,8 @@ class FileTable:
         counts = [f"count(*) FILTER (WHERE {wrong})" for wrong, _, _ in doubts]
         if not counts and not expressions:
             return ()
-        found = self.con.one(f"SELECT {', '.join([*counts, *expressions])} FROM {self.sql}")
+        with self.being_read():
+            found = self.con.one(f"SELECT {', '.join([*counts, *expressions])} FROM {self.sql}")
         for doubt, rows in zip(doubts, found, strict=False):
             if rows:
                 raise DataError(self._first_wrong(*doubt, rows))
@@ -221,15 +228,31 @@ class FileTable:
         self.doubts.clear()
         wrongs = [f"{wrong} AS w{at}" for at, (wrong, _, _) in enumerate(doubts)]
         counts = [f"count(*) FILTER (WHERE w{at})" for at in range(len(doubts))]
-        found = self.con.rows(
-            f"SELECT {', '.join([key, *counts, *expressions])} "
-            f"FROM (SELECT {', '.join([*shown, *wrongs])} FROM {self.sql}{where}) GROUP BY {key}"
-        )
+        with self.being_read():
+            found = self.con.rows(
+                f"SELECT {', '.join([key, *counts, *expressions])} "
+                f"FROM (SELECT {', '.join([*shown, *wrongs])} FROM {self.sql}{where}) GROUP BY {key}"
+            )
         for at, doubt in enumerate(doubts):
             rows = sum(row[1 + at] for row in found)
             if rows:
                 raise DataError(self._first_wrong(*doubt, rows))
         return [(row[0], *row[1 + len(doubts) :]) for row in found]
+
+    @contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Say what is wrong with the file where the engine refuses to read all of it.
+
+        Raises:
+            DataError: it did.
+        """
+        try:
+            yield
+        except self.con.errors as refused:
+            ragged = next(filter(None, map(_ragged, files_at(self.path))), None) if self.csv else None
+            raise DataError(
+                ragged or f"{self.path}: cannot be read: {str(refused).splitlines()[0]}"
+            ) from None
 
     def _first_wrong(self, wrong: str, column: str, why: str, rows: int) -> str:
         said = self.con.as_text(quoted(column), self.type_of(column))
@@ -239,8 +262,38 @@ class FileTable:
         return f"{self.path}: row {row}: `{column}`{value} {why}{more}"
 
 
+def files_at(path: str) -> list[str]:
+    """Return the files that `path` stands for: itself, those of a folder, or those that fit it as a pattern."""
+    if os.path.isdir(path):  # noqa: PTH112 (a Path costs more)
+        return sorted(glob.glob(os.path.join(glob.escape(path), "*.parquet")))  # noqa: PTH118, PTH207
+    if os.path.exists(path):  # noqa: PTH110
+        return [path]
+    return sorted(glob.glob(path)) if glob.has_magic(path) else []  # noqa: PTH207
+
+
+def _ragged(path: str) -> str | None:
+    """Return what is wrong with the first row of a CSV file that has not as many fields as its header, if there is one."""
+    import gzip
+    from csv import reader as csv_rows
+
+    opener = gzip.open if path.endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as lines:
+        header = lines.readline()
+        delimiter = max(DELIMITERS, key=header.count)
+        width = len(next(csv_rows([header], delimiter=delimiter), []))
+        for number, fields in enumerate(csv_rows(lines, delimiter=delimiter), 1):
+            if fields and len(fields) != width:
+                return (
+                    f"{path}: row {number} has {len(fields)} fields, and the header {width}; "
+                    f"a value that holds {delimiter!r} needs quotes around it"
+                )
+    return None
+
+
 def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     """Return the table in `path`: a Parquet or CSV file, a glob of them, or a folder of Parquet files.
+
+    What is there under that very name is meant, also where the name could be read as a pattern.
 
     Raises:
         DataError: it is missing, empty, or of another form; `what` says what was looked for.
@@ -248,8 +301,7 @@ def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     if path in con.opened:
         sql, columns = con.opened[path]
         return FileTable(con, path, sql, columns, sql.startswith("read_csv("))
-    asked = os.path.join(path, "*.parquet") if os.path.isdir(path) else path  # noqa: PTH112, PTH118
-    found = sorted(glob.glob(asked)) if glob.has_magic(asked) else [asked] * os.path.exists(asked)  # noqa: PTH110, PTH207
+    found = files_at(path)
     if not found:
         raise DataError(f"{path}: no such file; {what}")
     endings = {
@@ -261,16 +313,24 @@ def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     empty = next((name for name in found if os.path.getsize(name) == 0), None)  # noqa: PTH202
     if empty:
         raise DataError(f"{empty}: the file is empty; {what}")
+    named = texts(glob.escape(name) for name in found)  # what is there is no pattern any more
     sql = (
-        f"read_csv([{texts(found)}], header = true, all_varchar = true, union_by_name = true, strict_mode = true)"
+        f"read_csv([{named}], header = true, all_varchar = true, union_by_name = true, strict_mode = true)"
         if csv
-        else f"read_parquet([{texts(found)}], union_by_name = true)"
+        else f"read_parquet([{named}], union_by_name = true)"
     )
     try:
         columns = con.columns(sql)
         any_row = con.rows(f"SELECT 1 FROM {sql} LIMIT 1")
     except con.errors as refused:
         raise DataError(f"{path}: cannot be read: {str(refused).splitlines()[0]}") from None
+    unlikely = len(columns) == 1 and set(next(iter(columns))) & set(DELIMITERS)
+    if csv and (
+        unlikely or not any_row
+    ):  # of uneven rows the engine makes one column, or takes the last for a header
+        ragged = next(filter(None, map(_ragged, found)), None)
+        if ragged:
+            raise DataError(ragged)
     if not any_row:
         raise DataError(f"{path}: has a header but no rows; {what}")
     con.opened[path] = sql, columns

@@ -89,6 +89,8 @@ def preview_text(experiment: Experiment, preview: Preview) -> str:
         )
     )
     lines += [f"warning: {each}" for each in preview.warnings]
+    lines += [f"not yet: {each}" for each in preview.to_come]
+    lines += [f"failed: {each}" for each in preview.failures]
     return "\n".join(lines)
 
 

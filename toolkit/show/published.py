@@ -23,7 +23,7 @@ def outcomes_text(outcomes: Sequence[Outcome], reports: Path | str) -> str:
             verdict = each.record["verdict"]
             lines.append(f"{each.spec}: {verdict['status']}: {verdict['text']}")
         if each.error:
-            lines.append(f"{each.spec}: failed: {each.error}")
+            lines.append(f"{each.spec}: failed: {each.error}" if each.exit_status else each.error)
     index = f"{reports}/index.html" if isinstance(reports, str) else reports / "index.html"
     return "\n".join([*lines, f"index: {index}"])
 

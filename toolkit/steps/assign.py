@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from toolkit.design.parse import parse_experiment
-from toolkit.errors import SpecError, ToolkitError
+from toolkit.errors import SpecError
 from toolkit.lake.cohort import attributes_wanted
 from toolkit.lake.engine import connect
 from toolkit.lake.enrol import (
@@ -18,10 +16,12 @@ from toolkit.lake.enrol import (
     enrol,
     find_new,
     refuse_redraw,
+    refuse_without_universal,
     report_matches,
 )
 from toolkit.steps.bulk_attributes import EXPORT_FROM, exported_attributes
 from toolkit.steps.cohort import identifier_of, load_cohort, load_customers, open_customerio
+from toolkit.steps.neighbours import neighbours_of, refuse_shared_key
 from toolkit.steps.workspace import Spec, Workspace
 
 __all__ = ["Assigned", "assign"]
@@ -49,10 +49,12 @@ def assign(
     is told (what, done, of).
 
     Raises:
-        LedgerError: seed or shares differ from those of the first enrolment.
+        LedgerError: seed or shares differ from those of the first enrolment, or its universal holdout is gone.
+        SpecError: another file of the folder has the key.
         SpecError, DataError, NotReady, VendorError: the cohort cannot be had.
     """
     experiment, now = spec.experiment, workspace.now()
+    refuse_shared_key(spec)
     if experiment.assignment.source == "files":
         raise SpecError(
             f"{spec.path}: assignment: `source: files` means that someone else assigns; there is nothing to do here"
@@ -63,6 +65,7 @@ def assign(
             return Assigned(None, None, f"enrolment starts on {experiment.start}")
         if now > experiment.ends_at:
             return Assigned(None, None, f"enrolment ended on {experiment.end}")
+        refuse_without_universal(con, workspace.lake, experiment, spec.path)
         cohort = experiment.cohort
         if cohort and cohort.entry == "snapshot":
             if customers is not None:
@@ -90,21 +93,16 @@ def rivals_of(spec: Spec) -> list[str]:
     layer = experiment.cohort.layer if experiment.cohort else None
     if layer is None:
         return []
-    found = []
-    for path in sorted(Path(spec.path).parent.glob("*.y*ml")):
-        try:
-            other = parse_experiment(path.read_text(), str(path))
-        except (ToolkitError, OSError, UnicodeDecodeError):
-            continue  # a neighbour that cannot be read enrols nobody
-        if (
-            other.key != experiment.key
-            and other.cohort
+    return sorted(
+        {
+            other.key
+            for _, other in neighbours_of(spec)
+            if other.cohort
             and other.cohort.layer == layer
             and other.start <= experiment.end
             and experiment.start <= other.end
-        ):
-            found.append(other.key)
-    return sorted(set(found))
+        }
+    )
 
 
 def _known_of(

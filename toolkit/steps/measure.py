@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from toolkit.design.experiment import Experiment
+from toolkit.errors import NotBegun
 from toolkit.lake.engine import connect
+from toolkit.lake.enrol import refuse_redraw
 from toolkit.lake.exposed import exposed_sums
 from toolkit.lake.outcomes import Evidence, gather, keep_state
 from toolkit.lake.readings import read
@@ -33,7 +36,9 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
     """Return what the experiment's data say at the end of `as_of` (a date in its time zone; today if None).
 
     Raises:
+        NotBegun: `as_of` ends before enrolment begins.
         NotEnoughData: nobody is assigned yet.
+        LedgerError: seed or shares differ from those of the first enrolment.
         SpecError, DataError: the experiment names what is not there, or a file cannot be used.
         StorageError: the lake cannot be read.
     """
@@ -93,10 +98,16 @@ def look(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> Foun
     experiment, lake = spec.experiment, workspace.lake.at_present()
     as_of = as_of or workspace.now().astimezone(experiment.zone).date()
     as_of_end = experiment.end_of(as_of)
+    if as_of_end <= experiment.starts_at:
+        raise NotBegun(
+            f"{spec.path}: enrolment starts on {experiment.start}, so nothing can be measured by {as_of}"
+        )
     if experiment.events and experiment.events.in_lake:
         lake.open_all(("events", "assignments", *BESIDE))
     tables = {name: lake.version(name) for name in BESIDE}
     with connect(workspace.settings.lift_engine) as con:
+        with nullcontext(con) if con.dialect == "duckdb" else connect() as reader:
+            refuse_redraw(reader, lake, experiment, spec.path)
         evidence = gather(
             con, lake, experiment, spec.path, as_of_end=as_of_end, keep=True, now=workspace.now()
         )

@@ -19,6 +19,7 @@ from toolkit.lake.memberships import read_record
 from toolkit.steps.claims import dropped_segments, refuse_claimed
 from toolkit.steps.members import Actual, actual_of, owners_of, too_full, unusable
 from toolkit.steps.messages import Messages, Told, messages_of, told_before, withdrawals_of
+from toolkit.steps.neighbours import refuse_shared_key
 from toolkit.steps.standing import Standing, standing_of
 from toolkit.steps.workspace import Spec, Workspace
 
@@ -174,8 +175,8 @@ def plan_push(
     `retry_refused` asks for the keys once more that LaunchDarkly did not take.
 
     Raises:
-        SpecError: the spec has no traits to push, would use e-mail addresses as keys, or one of its segments is
-            another experiment's.
+        SpecError: the spec has no traits to push, would use e-mail addresses as keys, another file has its key, or one
+            of its segments is another experiment's.
         NotEnoughData: nobody is assigned yet.
         DataError: the source of the ledger, of the cohort or of `do_not_offer` cannot be used.
     """
@@ -270,6 +271,7 @@ def changes_of(
 
 def _refuse_what_cannot_be_pushed(spec: Spec) -> None:
     experiment = spec.experiment
+    refuse_shared_key(spec)
     if not experiment.traits:
         raise SpecError(f"{spec.path}: traits: there are none, so there is nothing to push")
     if said := clashes(spec.path, experiment):

@@ -17,6 +17,7 @@ from toolkit.readout.record import as_json, record_of
 from toolkit.readout.reports import publish, reach
 from toolkit.stats.maturity import restated
 from toolkit.steps.measure import READ, measure
+from toolkit.steps.neighbours import refuse_shared_key
 from toolkit.steps.propagation import propagation
 from toolkit.steps.workspace import Spec, Workspace
 
@@ -57,11 +58,12 @@ def readout(
     With `rebuild` the record is the one kept for that date, after it was found again in what was read then.
 
     Raises:
-        ToolkitError: as `measure` does, because a cell of the notebook failed, or because `as_of` is yet to come;
-            nothing is published then.
+        ToolkitError: as `measure` does, because another file of the folder has the key, because a cell of the
+            notebook failed, or because `as_of` is yet to come; nothing is published then.
     """
     if not rebuild:
         workspace.refuse_future(as_of, spec.experiment.zone)
+    refuse_shared_key(spec)
     reach(workspace.reports)
     if rebuild:
         found = rebuilt(workspace, spec, as_of=as_of)

@@ -10,10 +10,11 @@ from typing import Any
 
 from toolkit.design.experiment import Experiment
 from toolkit.design.sync import desired_members, offers_end_at
-from toolkit.errors import NotEnoughData, SpecError
+from toolkit.errors import NotBegun, NotEnoughData, SpecError
 from toolkit.lake.cohort import customers_of, customers_with
 from toolkit.lake.crossings import left_by_webhook
 from toolkit.lake.engine import at_micros, connect
+from toolkit.lake.enrol import refuse_redraw
 from toolkit.lake.escalation import escalated
 from toolkit.lake.ledger import open_ledger
 from toolkit.lake.memberships import append_protected, protected_now, read_protected
@@ -96,6 +97,7 @@ def standing_of(workspace: Workspace, spec: Spec) -> Standing:
 
     Raises:
         NotEnoughData: nobody is assigned yet.
+        LedgerError: seed or shares differ from those of the first enrolment.
         SpecError, DataError: the ledger's file or the cohort's source cannot be used, or lacks the attribute
             of `do_not_offer`.
         VendorError: Customer.io refused or could not be reached.
@@ -153,10 +155,13 @@ def keep_released(workspace: Workspace, experiment: Experiment, standing: Standi
 
 def _arms(workspace: Workspace, spec: Spec) -> tuple[dict[str, str], dict[str, int]]:
     with connect() as con:
+        refuse_redraw(con, workspace.lake, spec.experiment, spec.path)
         end = workspace.now() + timedelta(seconds=1)
         open_ledger(con, workspace.lake, spec.experiment, spec.path, as_of_end=end)
         names = list(spec.experiment.arms)
         rows = con.rows("SELECT id, arm, assigned FROM ledger")
+    if not rows and workspace.now() < spec.experiment.starts_at:
+        raise NotBegun(f"{spec.path}: nobody is assigned yet: enrolment starts on {spec.experiment.start}")
     if not rows:
         raise NotEnoughData(f"{spec.path}: nobody is assigned yet; run `lift assign {spec.path}` first")
     return {row[0]: names[row[1]] for row in rows}, {row[0]: row[2] for row in rows}

@@ -13,6 +13,7 @@ from typing import Any
 from toolkit.errors import SpecError, StorageError, ToolkitError
 from toolkit.readout.digest import Entry, digest_of
 from toolkit.readout.reports import reach, write_index
+from toolkit.steps.neighbours import refuse_shared_key
 from toolkit.steps.pull import pull
 from toolkit.steps.readout import kept, readout
 from toolkit.steps.workspace import Spec, Workspace
@@ -69,7 +70,11 @@ def weekly(
         outcomes.append(_one(workspace, path, as_of, rebuild=rebuild))
     if progress:
         progress("readouts", len(paths), len(paths))
-    failures = {Path(each.spec).stem: each.error for each in outcomes if each.error and each.page is None}
+    failures = {
+        Path(each.spec).stem: each.error
+        for each in outcomes
+        if each.error and each.exit_status and each.page is None
+    }
     write_index(workspace.reports, failures)
     return outcomes
 
@@ -92,7 +97,7 @@ def write_digest(
             f"{each.record['experiment']}/{each.record['as_of']}/index.html"
             if each.page and each.record
             else None,
-            each.error,
+            each.error if each.exit_status else None,  # what has yet to begin needs no look
         )
         for each in outcomes
     ]
@@ -123,6 +128,7 @@ def _published(workspace: Workspace, path: Path, as_of: date | None, *, rebuild:
     before = None
     try:
         spec = Spec.read(path)
+        refuse_shared_key(spec)
         if not rebuild and spec.experiment.pulls:
             try:
                 pull(workspace, spec)
