@@ -28,7 +28,8 @@ def test_what_has_not_come_yet_is_told_from_what_came_late_before(tmp_path):
 
 
 def test_a_look_of_which_orders_are_still_to_come_is_provisional_and_says_so(tmp_path):
-    found = Pulled(tmp_path, every=1, late=0.6).found()
+    of_revenue = SPEC.replace(", role: primary", "").replace("value: amount", "value: amount, role: primary")
+    found = Pulled(tmp_path, every=1, late=0.6, spec=of_revenue).found()
     assert found.verdict.status == "provisional"
     assert "of orders have come in" in found.verdict.text
 

@@ -82,7 +82,8 @@ def test_the_look_up_says_what_was_pushed(pushed, tmp_path):
 def test_a_raised_schema_is_told_to_segments_that_are_there_once(pushed):
     box, workspace, path, *_ = pushed
     before = {key: members(box, key) for key in SEGMENTS.values()}
-    raised = path.with_name("raised.yml")
+    raised = path.parent / "raised" / path.name  # of one key, two files in a folder are refused
+    raised.parent.mkdir()
     raised.write_text(
         path.read_text().replace("    attribute: ltv_90d\n", "    attribute: ltv_90d\n    schema: 2\n")
     )
@@ -102,7 +103,8 @@ def test_a_raised_schema_is_told_to_segments_that_are_there_once(pushed):
 
 def test_two_things_in_one_segment_are_not_pushed(pushed):
     box, workspace, path, *_ = pushed
-    clashing = path.with_name("clashing.yml")
+    clashing = path.parent / "clashing" / path.name
+    clashing.parent.mkdir()
     clashing.write_text(path.read_text().replace("bands: {some:", "bands: {MANY:"))
     spec = Spec.read(clashing)
     before = len(box.requests)
