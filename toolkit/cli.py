@@ -435,7 +435,7 @@ def _notes(workspace: Workspace, spec: Spec, as_of: date) -> list[str]:
 def _date(value: str | None) -> date | None:
     if value is None:
         return None
-    from toolkit.design.durations import within_bounds
+    from toolkit.steps.workspace import within_bounds
 
     try:
         on = datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)

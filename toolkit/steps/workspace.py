@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from pathlib import Path
 
+from toolkit.design.durations import within_bounds
 from toolkit.design.experiment import Experiment
 from toolkit.design.parse import parse_experiment
 from toolkit.errors import SpecError
 from toolkit.lake.tables import Lake
 from toolkit.settings import Settings
 
-__all__ = ["SIMULATED", "Spec", "Workspace"]
+__all__ = ["SIMULATED", "Spec", "Workspace", "within_bounds"]
 
 SIMULATED = "SIMULATED"
 """A file of this name in the lake's folder says that its rows are made up."""
