@@ -104,6 +104,9 @@ def test_a_number_of_a_page_that_could_not_be_read_is_not_said_to_have_been_said
 
 def test_where_adjusted_numbers_decided_a_restatement_says_so(case):
     case.spec = case.spec.replace("value: amount}", "value: amount, covariates: [age]}")
+    for name in ("people", "assignments"):  # as many again: few customers are not adjusted
+        rows = getattr(case, name)
+        setattr(case, name, pd.concat([rows, rows.assign(id="d" + rows["id"])], ignore_index=True))
     before = read(case, date(2026, 1, 14))
     late(case, "c2", "2026-01-09", 500.0)
     found = read(case, date(2026, 1, 21))
