@@ -7,7 +7,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -406,18 +406,9 @@ def _open(path: str) -> tuple[Workspace, Spec]:
 
 
 def _date(value: str | None) -> date | None:
-    if value is None:
-        return None
-    from toolkit.design.durations import within_bounds
+    from toolkit.steps.workspace import day_of
 
-    try:
-        on = datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
-    except ValueError:
-        raise SpecError(f"--as-of {value}: is no date; write it as 2026-11-23") from None
-    try:
-        return within_bounds(on)
-    except ValueError as wrong:
-        raise SpecError(f"--as-of: {wrong}") from None
+    return None if value is None else day_of(value, "--as-of")
 
 
 def _percent(value: str | None) -> float | None:

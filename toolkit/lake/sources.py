@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.errors import DataError
+from toolkit.errors import DataError, StorageError, ToolkitError
 from toolkit.lake.engine import Engine, micros, quoted, text, texts
 
 __all__ = ["FileTable", "files_at", "has_zone", "open_file"]
@@ -248,11 +248,8 @@ class FileTable:
         """
         try:
             yield
-        except self.con.errors as refused:
-            ragged = next(filter(None, map(_ragged, files_at(self.path))), None) if self.csv else None
-            raise DataError(
-                ragged or f"{self.path}: cannot be read: {str(refused).splitlines()[0]}"
-            ) from None
+        except _refusals(self.con) as refused:
+            raise _unreadable(self.path, files_at(self.path) if self.csv else (), refused) from None
 
     def _first_wrong(self, wrong: str, column: str, why: str, rows: int) -> str:
         said = self.con.as_text(quoted(column), self.type_of(column))
@@ -269,6 +266,19 @@ def files_at(path: str) -> list[str]:
     if os.path.exists(path):  # noqa: PTH110
         return [path]
     return sorted(glob.glob(path)) if glob.has_magic(path) else []  # noqa: PTH207
+
+
+def _refusals(con: Engine) -> tuple[type[Exception], ...]:
+    """Return what is raised where a file cannot be read, by the engine or by what brings rows to it."""
+    return (*con.errors, OSError)
+
+
+def _unreadable(path: str, csv: Iterable[str], refused: Exception) -> ToolkitError:
+    """Return what to say of a table that an engine refuses to read; `csv` are its files, where they are CSV."""
+    ragged = next(filter(None, map(_ragged, csv)), None)
+    if ragged is None and isinstance(refused, StorageError):
+        return refused
+    return DataError(ragged or f"{path}: cannot be read: {str(refused).splitlines()[0]}")
 
 
 def _ragged(path: str) -> str | None:
@@ -322,8 +332,8 @@ def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     try:
         columns = con.columns(sql)
         any_row = con.rows(f"SELECT 1 FROM {sql} LIMIT 1")
-    except con.errors as refused:
-        raise DataError(f"{path}: cannot be read: {str(refused).splitlines()[0]}") from None
+    except _refusals(con) as refused:
+        raise _unreadable(path, found if csv else (), refused) from None
     unlikely = len(columns) == 1 and set(next(iter(columns))) & set(DELIMITERS)
     if csv and (
         unlikely or not any_row

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
+from toolkit.design.durations import within_bounds
 from toolkit.design.experiment import Experiment
 from toolkit.design.parse import parse_experiment
 from toolkit.errors import SpecError
 from toolkit.lake.tables import Lake
 from toolkit.settings import Settings
 
-__all__ = ["Spec", "Workspace"]
+__all__ = ["Spec", "Workspace", "day_of"]
+
+
+def day_of(value: str, what: str) -> date:
+    """Return the date that somebody wrote as `what`.
+
+    Raises:
+        SpecError: it is none, or cannot be counted with.
+    """
+    try:
+        on = datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
+    except ValueError:
+        raise SpecError(f"{what} {value}: is no date; write it as 2026-11-23") from None
+    try:
+        return within_bounds(on)
+    except ValueError as wrong:
+        raise SpecError(f"{what}: {wrong}") from None
 
 
 @dataclass(frozen=True, slots=True)
