@@ -323,7 +323,8 @@ def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     empty = next((name for name in found if os.path.getsize(name) == 0), None)  # noqa: PTH202
     if empty:
         raise DataError(f"{empty}: the file is empty; {what}")
-    named = texts(glob.escape(name) for name in found)  # what is there is no pattern any more
+    # what is there is no pattern any more; other engines see to that where they read it
+    named = texts(map(glob.escape, found) if con.dialect == "duckdb" else found)
     sql = (
         f"read_csv([{named}], header = true, all_varchar = true, union_by_name = true, strict_mode = true)"
         if csv
