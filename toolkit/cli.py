@@ -7,7 +7,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -284,6 +284,8 @@ def readout(spec: SpecPath, as_of: AsOf = None, rebuild: Rebuild = False) -> Non
     from toolkit.steps.readout import readout as run
 
     workspace, read = _open(spec)
+    if not rebuild:
+        _tell_ahead(workspace, _date(as_of), read.experiment.zone)
     record, page = run(workspace, read, as_of=_date(as_of), rebuild=rebuild)
     write_index(workspace.reports)
     print(page)
@@ -313,7 +315,7 @@ def weekly(
 
     workspace = Workspace.open()
     if not rebuild:
-        workspace.refuse_future(_date(as_of), EARLIEST)  # wrong use, and no experiment's failure
+        _tell_ahead(workspace, _date(as_of), EARLIEST)
     with _progress() as progress:
         outcomes = run(workspace, folder, as_of=_date(as_of), rebuild=rebuild, progress=progress)
     if digest:
@@ -424,27 +426,21 @@ def _open(path: str) -> tuple[Workspace, Spec]:
 
 
 def _notes(workspace: Workspace, spec: Spec, as_of: date) -> list[str]:
-    """Return what to know of a measurement that pages say in another way, or refuse to be made of."""
-    today = workspace.today(spec.experiment.zone)
+    """Return what to know of a measurement that pages say in another way."""
     said = ["simulated: made-up shoppers and vendors"] if workspace.simulated(spec.experiment) else []
-    if as_of > today:
-        said.append(f"{as_of} is yet to come: what is counted is what is known on {today}")
-    return said
+    ahead = workspace.ahead(as_of, spec.experiment.zone)
+    return [*said, ahead] if ahead else said
+
+
+def _tell_ahead(workspace: Workspace, as_of: date | None, zone: tzinfo) -> None:
+    if ahead := workspace.ahead(as_of, zone):
+        print(f"lift: {ahead}", file=sys.stderr)
 
 
 def _date(value: str | None) -> date | None:
-    if value is None:
-        return None
-    from toolkit.steps.workspace import within_bounds
+    from toolkit.steps.workspace import day_of
 
-    try:
-        on = datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
-    except ValueError:
-        raise SpecError(f"--as-of {value}: is no date; write it as 2026-11-23") from None
-    try:
-        return within_bounds(on)
-    except ValueError as wrong:
-        raise SpecError(f"--as-of: {wrong}") from None
+    return None if value is None else day_of(value, "--as-of")
 
 
 def _percent(value: str | None) -> float | None:

@@ -142,6 +142,11 @@ WRONG = {
         "metrics[0].value: belongs to `kind: mean`",
     ),
     "a cap that cuts nothing": ("cap: 0.999", "cap: 3", "metrics[1].cap: 3 must be less than 1"),
+    "an arm whose name is none to YAML": (
+        "{holdout: 0.10, free_shipping: 0.90}",
+        "{no: 0.10, free_shipping: 0.90}",
+        ": arms: False is no name, though it may look like one; put quotes around it",
+    ),
     "a path that goes nowhere": (
         "assignment: {source: hash}",
         "assignment: {source: hash, path: a}",
@@ -171,7 +176,11 @@ def test_every_problem_is_told_at_once():
 
 @pytest.mark.parametrize(
     "metric",
-    ["{name: m, kind: conversion, event: E, cap: 0.9}", "{name: m, kind: mean, event: E, value: v, cap: 3}"],
+    [
+        "{name: m, kind: conversion, event: E, cap: 0.9}",
+        "{name: m, kind: mean, event: E, value: v, cap: 3}",
+        "{name: m, kind: mean, event: E, value: v, covariates: [{lookback: 0d}]}",
+    ],
 )
 def test_of_one_wrong_metric_one_thing_is_said(metric):
     with pytest.raises(SpecError) as refused:

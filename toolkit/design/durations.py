@@ -40,7 +40,7 @@ def within_bounds(on: date) -> date:
         ValueError: it lies outside the bounds.
     """
     if not EARLIEST <= on <= LATEST:
-        raise ValueError(f"{on} lies outside {EARLIEST} to {LATEST}; write a date that is meant to come")
+        raise ValueError(f"{on} lies outside {EARLIEST} to {LATEST}; write the day that is meant")
     return on
 
 

@@ -78,6 +78,8 @@ def _lines(wrong: ValidationError, root: yaml.Node, source: str) -> Iterator[str
         if _follows(each, errors):
             continue
         where = [step for step in each["loc"] if not _is_tag(step)]
+        if where[-1:] == ["[key]"]:
+            where = where[:-2]
         for text in _words(each, where):
             if not where and ": " in text:  # raised for the whole: the text names its field
                 field, said = text.split(": ", 1)
@@ -103,11 +105,15 @@ def _follows(error: Any, errors: Sequence[Any]) -> bool:
     place = error["loc"]
     if error["type"] == "too_short":
         return any(each["loc"][: len(place)] == place and len(each["loc"]) > len(place) for each in errors)
+    if place and place[-1] in {"constrained-str", "str"}:  # one of several forms, of which it is another
+        return isinstance(error["input"], dict)
     return bool(place) and str(place[-1]).startswith("literal[") and not isinstance(error["input"], str)
 
 
 def _words(each: Any, where: Sequence[int | str]) -> list[str]:
     kind, given = each["type"], each.get("input")
+    if each["loc"][-1:] == ("[key]",):
+        return [f"{given!r} is no name, though it may look like one; put quotes around it"]
     if kind == "value_error":
         return str(each["ctx"]["error"]).split("\n")
     if kind == "extra_forbidden":

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.errors import DataError
+from toolkit.errors import DataError, StorageError, ToolkitError
 from toolkit.lake.engine import Engine, micros, quoted, text, texts
 
 __all__ = ["FileTable", "files_at", "has_zone", "open_file"]
@@ -111,8 +111,8 @@ class FileTable:
         if kind == "VARCHAR":
             self.refuse(f"trim(coalesce({name}, '')) = ''", column, "is empty; every row needs an instant")
             if zone is None:
-                self.refuse(
-                    f"NOT ({has_zone(name)}) AND TRY_CAST({name} AS TIMESTAMP) IS NOT NULL",
+                self.refuse(  # a bare day passes: it is midnight in UTC
+                    f"NOT regexp_matches({name}, {text(HAS_ZONE)}) AND TRY_CAST({name} AS TIMESTAMP) IS NOT NULL",
                     column,
                     "has no time zone; write 2026-10-05T09:30:00Z or …+02:00, or state `timezone` beside `path`",
                 )
@@ -248,11 +248,8 @@ class FileTable:
         """
         try:
             yield
-        except self.con.errors as refused:
-            ragged = next(filter(None, map(_ragged, files_at(self.path))), None) if self.csv else None
-            raise DataError(
-                ragged or f"{self.path}: cannot be read: {str(refused).splitlines()[0]}"
-            ) from None
+        except _refusals(self.con) as refused:
+            raise _unreadable(self.path, files_at(self.path) if self.csv else (), refused) from None
 
     def _first_wrong(self, wrong: str, column: str, why: str, rows: int) -> str:
         said = self.con.as_text(quoted(column), self.type_of(column))
@@ -269,6 +266,19 @@ def files_at(path: str) -> list[str]:
     if os.path.exists(path):  # noqa: PTH110
         return [path]
     return sorted(glob.glob(path)) if glob.has_magic(path) else []  # noqa: PTH207
+
+
+def _refusals(con: Engine) -> tuple[type[Exception], ...]:
+    """Return what is raised where a file cannot be read, by the engine or by what brings rows to it."""
+    return (*con.errors, OSError)
+
+
+def _unreadable(path: str, csv: Iterable[str], refused: Exception) -> ToolkitError:
+    """Return what to say of a table that an engine refuses to read; `csv` are its files, where they are CSV."""
+    ragged = next(filter(None, map(_ragged, csv)), None)
+    if ragged is None and isinstance(refused, StorageError):
+        return refused
+    return DataError(ragged or f"{path}: cannot be read: {str(refused).splitlines()[0]}")
 
 
 def _ragged(path: str) -> str | None:
@@ -313,7 +323,8 @@ def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     empty = next((name for name in found if os.path.getsize(name) == 0), None)  # noqa: PTH202
     if empty:
         raise DataError(f"{empty}: the file is empty; {what}")
-    named = texts(glob.escape(name) for name in found)  # what is there is no pattern any more
+    # what is there is no pattern any more; other engines see to that where they read it
+    named = texts(map(glob.escape, found) if con.dialect == "duckdb" else found)
     sql = (
         f"read_csv([{named}], header = true, all_varchar = true, union_by_name = true, strict_mode = true)"
         if csv
@@ -322,8 +333,8 @@ def open_file(con: Engine, path: str, *, what: str) -> FileTable:
     try:
         columns = con.columns(sql)
         any_row = con.rows(f"SELECT 1 FROM {sql} LIMIT 1")
-    except con.errors as refused:
-        raise DataError(f"{path}: cannot be read: {str(refused).splitlines()[0]}") from None
+    except _refusals(con) as refused:
+        raise _unreadable(path, found if csv else (), refused) from None
     unlikely = len(columns) == 1 and set(next(iter(columns))) & set(DELIMITERS)
     if csv and (
         unlikely or not any_row

@@ -58,11 +58,9 @@ def readout(
     With `rebuild` the record is the one kept for that date, after it was found again in what was read then.
 
     Raises:
-        ToolkitError: as `measure` does, because another file of the folder has the key, because a cell of the
-            notebook failed, or because `as_of` is yet to come; nothing is published then.
+        ToolkitError: as `measure` does, because another file of the folder has the key, or because a cell of the
+            notebook failed; nothing is published then.
     """
-    if not rebuild:
-        workspace.refuse_future(as_of, spec.experiment.zone)
     refuse_shared_key(spec)
     reach(workspace.reports)
     if rebuild:

@@ -14,10 +14,26 @@ from toolkit.errors import SpecError
 from toolkit.lake.tables import Lake
 from toolkit.settings import Settings
 
-__all__ = ["SIMULATED", "Spec", "Workspace", "within_bounds"]
+__all__ = ["SIMULATED", "Spec", "Workspace", "day_of"]
 
 SIMULATED = "SIMULATED"
 """A file of this name in the lake's folder says that its rows are made up."""
+
+
+def day_of(value: str, what: str) -> date:
+    """Return the date that somebody wrote as `what`.
+
+    Raises:
+        SpecError: it is none, or cannot be counted with.
+    """
+    try:
+        on = datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 (a date has no zone)
+    except ValueError:
+        raise SpecError(f"{what} {value}: is no date; write it as 2026-11-23") from None
+    try:
+        return within_bounds(on)
+    except ValueError as wrong:
+        raise SpecError(f"{what}: {wrong}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +104,12 @@ class Workspace:
         """Return the present's date in `zone`."""
         return self.now().astimezone(zone).date()
 
-    def refuse_future(self, as_of: date | None, zone: tzinfo) -> None:
-        """Let `as_of` be today at most: a page of a day that is yet to come would tell half a day for a whole.
-
-        Raises:
-            SpecError: it is yet to come.
-        """
+    def ahead(self, as_of: date | None, zone: tzinfo) -> str | None:
+        """Return in words that `as_of` is yet to come, if it is: part of a day, or nothing of it, is known."""
         today = self.today(zone)
-        if as_of is not None and as_of > today:
-            raise SpecError(
-                f"--as-of {as_of}: is yet to come, so there is nothing to publish of it; today is {today} ({zone})"
-            )
+        if as_of is None or as_of <= today:
+            return None
+        return f"{as_of} is yet to come: what is counted is what is known on {today}"
 
     def mark_simulated(self) -> None:
         """Say in the lake's folder that what is kept there is made up; pages made from it say so for ever."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -159,7 +160,7 @@ class Postgres(Warehouse):
 
     def bring(self, name: str, files: Sequence[str], *, csv: bool, hive: bool) -> dict[str, str]:
         """Copy what DuckDB reads in files to a temporary table."""
-        source = f"read_csv([{texts(files)}], {CSV})" if csv else _parquet(files, hive=hive)
+        source = f"read_csv([{texts(map(glob.escape, files))}], {CSV})" if csv else _parquet(files, hive=hive)
         with connect() as con, tempfile.TemporaryDirectory(prefix="lift-copy-") as folder:
             path = Path(folder) / "rows.csv"
             try:
@@ -211,7 +212,9 @@ def _kind(column: psycopg.Column) -> str:
 
 
 def _parquet(files: Sequence[str], *, hive: bool) -> str:
-    return parquet(files) if hive else f"read_parquet([{texts(files)}], union_by_name = true)"
+    return (
+        parquet(files) if hive else f"read_parquet([{texts(map(glob.escape, files))}], union_by_name = true)"
+    )
 
 
 def _copied_kind(kind: str) -> str:

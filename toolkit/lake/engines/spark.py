@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import glob
 import os
 import re
 import shutil
@@ -164,11 +165,13 @@ class Spark(Warehouse):
     def bring(self, name: str, files: Sequence[str], *, csv: bool, hive: bool) -> dict[str, str]:
         """Create the view `name`: Parquet is read by Spark where it lies, what Spark cannot read is sent there."""
         if csv:
-            frame, kinds = self._sent(files, f"read_csv([{texts(files)}], {CSV})")
+            frame, kinds = self._sent(files, f"read_csv([{texts(map(glob.escape, files))}], {CSV})")
         else:
             types = _types_of(files)
             if any("uuid" in each for each in types.values()):
-                frame, kinds = self._sent(files, f"read_parquet([{texts(files)}], union_by_name = true)")
+                frame, kinds = self._sent(
+                    files, f"read_parquet([{texts(map(glob.escape, files))}], union_by_name = true)"
+                )
             else:
                 frame, kinds = self._read(files, types, hive=hive)
         frame.createOrReplaceTempView(name)
