@@ -107,6 +107,22 @@ def test_a_whole_list_is_sent_as_a_file_that_reads_back_whatever_is_in_the_keys(
     }
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        "imp 1",
+        "imports/imp%201",
+        "/api/v2/segments/shop/prod/lift-x/imports/imp%201/",
+        "/elsewhere/imp%201?expand=no#top",
+        "https://elsewhere.test/imports/imp%201//",
+    ],
+)
+def test_wherever_an_import_is_said_to_be_its_id_comes_last(location):
+    vendor = Vendor([httpx.Response(204, headers={"Location": location}), status("complete")])
+    vendor.launchdarkly().big.replace("lift-x", ["a"])
+    assert vendor.asked[1].url.path == "/api/v2/segments/shop/prod/lift-x/imports/imp 1"
+
+
 def test_an_import_is_asked_about_ever_more_rarely_until_it_is_done():
     vendor = Vendor([TAKEN, *[status("in_progress")] * 6, status("complete")])
     vendor.launchdarkly().big.replace("lift-x", ["a"])
@@ -135,6 +151,9 @@ def test_another_import_is_waited_for():
         Vendor([busy]).launchdarkly().big.replace("lift-x", ["a"])
 
 
-def test_an_import_that_nobody_can_find_again_is_an_unexpected_answer():
+@pytest.mark.parametrize(
+    "headers", [{}, *({"Location": said} for said in ("", "/", "imports/..", "http://[::"))]
+)
+def test_an_import_that_nobody_can_find_again_is_an_unexpected_answer(headers):
     with pytest.raises(UnexpectedAnswer, match="without saying where"):
-        Vendor([httpx.Response(204)]).launchdarkly().big.replace("lift-x", ["a"])
+        Vendor([httpx.Response(204, headers=headers)]).launchdarkly().big.replace("lift-x", ["a"])

@@ -318,7 +318,7 @@ def test_an_experiment_that_began_earlier_asks_for_its_own_time_though_another_a
     others = pull_deliveries(workspace, Spec.read(other), spec.experiment.deliveries).added
     own = pull_deliveries(workspace, spec, spec.experiment.deliveries).added
     fresh = workspace_of(box, tmp_path / "another", tmp_path)
-    assert 0 < own
+    assert own > 0
     assert others + own == pull_deliveries(fresh, spec, spec.experiment.deliveries).added
 
 

@@ -11,15 +11,17 @@ import pytest
 from ldclient import Config, Context, LDClient
 from ldclient.config import BigSegmentsConfig
 
-from tests.steps.team import ELIGIBLE, HOLDOUT, Team, people
+from tests.steps.team import ELIGIBLE, HOLDOUT, READY, Team, people
 from toolkit.clients import LaunchDarkly, launchdarkly_big
-from toolkit.errors import NotReady, PushRefused, WaitingForPerson
+from toolkit.errors import NotReady, PushRefused, ToolkitError, WaitingForPerson
+from toolkit.lake.memberships import Membership, append_memberships
 from toolkit.sandbox import Sandbox, big_segments
 from toolkit.sandbox.big_segments import BigStore, hashed
 from toolkit.sandbox.big_store import StateStore
 from toolkit.sandbox.launchdarkly import serves
-from toolkit.show.pushing import plan_text
+from toolkit.show.pushing import plan_text, pushed_text
 from toolkit.steps import members as steps_members
+from toolkit.steps.members import owners_of
 
 MANY = 400
 REALLY_MANY = 100_000 if os.environ.get("LIFT_LONG") == "1" else 15_001
@@ -222,6 +224,41 @@ def test_a_file_with_a_bad_key_is_narrowed_down_to_it(team):
     done = team.push()
     assert set(done.not_taken[ELIGIBLE]) == {"c000100"}
     assert team.members(ELIGIBLE) == set(people(MANY)) - {"c000100"}
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_key_that_cannot_be_read_back_is_put_aside_and_nobody_else_waits_for_it(team, later):
+    """A path cannot end in it; it may come with the whole list, or with a later change."""
+    everyone = {**team.arms, ".": "treated", "..": "treated"}
+    if later:
+        team.push()
+    team.arms = everyone
+    team.protected = {"c000001"}
+    done = team.push()
+    assert set(done.not_taken[ELIGIBLE]) == {".", ".."}
+    assert "does not take 2 keys ('.', '..')" in pushed_text(done)
+    assert team.members(ELIGIBLE) == set(people(MANY)) - {"c000001"}
+    assert team.push().writes == 0
+
+
+def test_a_record_of_a_key_that_cannot_be_read_back_holds_up_nobody(pushed):
+    """An earlier version noted it before it was sent, and never came to read it back."""
+    with pushed.opened() as (workspace, spec, _):
+        rows = [Membership(ELIGIBLE, ".", "intended")]
+        append_memberships(workspace.lake, rows, owners_of(spec.experiment), at=workspace.now(), run="r")
+    pushed.box.launchdarkly.big.change(ELIGIBLE, "included", add={"."}, remove=())
+    pushed.push()
+    assert pushed.members(ELIGIBLE) == set(people(MANY))
+
+
+def test_members_that_never_become_visible_are_told_as_that_and_nothing_is_announced(team, monkeypatch):
+    team.with_messages()
+    monkeypatch.setattr(launchdarkly_big.BigSegments, "includes", lambda *_: False)
+    with pytest.raises(ToolkitError) as told:
+        team.push()
+    assert f"({ELIGIBLE} does not show yet what was written: run again later)" in str(told.value)
+    assert "No message was released" in str(told.value)
+    assert not any(team.attribute(customer, READY) for customer in team.arms)
 
 
 def test_an_import_that_waits_for_a_person_is_told_so(team):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import httpx
 import stamina
@@ -37,6 +37,8 @@ JITTER_SECONDS = 1.0
 PACE_MARGIN = 1.05
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 """Of each read; how long all of an answer may take is `BUDGET_SECONDS` too."""
+NO_PARTS = ("", ".", "..")
+"""What cannot be a part of an address: it would lead elsewhere, percent-encoded or not."""
 SHORTEST_SECRET = 6
 LOUD_SECONDS = 5.0
 
@@ -145,13 +147,17 @@ class Wire:
         return parsed(answer.content, f"{self._vendor.name} at {method} {path}", parse_float=parse_float)
 
     def ask_where(self, method: str, path: str, *, body: bytes, content_type: str) -> str:
-        """Return the `Location` that the vendor answers, as a path with its query; "" if there is none.
+        """Return the last part of the path in the `Location` that the vendor answers; "" if there is none.
 
-        Errors are those of `ask`.
+        It may be whole or relative (RFC 3986), and may end in a slash. Errors are those of `ask`.
         """
         answer = self._send(method, path, body=body, content_type=content_type)
-        there = urlsplit(str(answer.headers.get("Location", "")))
-        return there.path + (f"?{there.query}" if there.query else "")
+        try:
+            there = urlsplit(str(answer.headers.get("Location", ""))).path
+        except ValueError:
+            return ""
+        last = unquote(there.rstrip("/").rsplit("/", 1)[-1])
+        return "" if last in NO_PARTS else last
 
     def clean(self, text: str) -> str:
         """Return what a vendor said without our secrets, on one line, 300 letters at most."""
@@ -324,7 +330,7 @@ def path_of(*parts: str | int) -> str:
         DataError: a part is empty or made of dots, and would lead elsewhere.
     """
     for each in parts:
-        if str(each) in ("", ".", ".."):
+        if str(each) in NO_PARTS:
             raise DataError(f"{str(each)!r} cannot be a key or number in an address")
     return "".join("/" + quote(str(each), safe="") for each in parts)
 

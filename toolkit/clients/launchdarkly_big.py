@@ -9,13 +9,15 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from toolkit.clients.answers import field
-from toolkit.clients.http import Wire
+from toolkit.clients.http import NO_PARTS, Wire
 from toolkit.errors import Conflict, DataError, InvalidRequest, NotReady, UnexpectedAnswer, WaitingForPerson
 
-__all__ = ["MAX_CONTEXTS_PER_CHANGE", "BigSegments"]
+__all__ = ["MAX_CONTEXTS_PER_CHANGE", "UNREADABLE", "BigSegments"]
 
 MAX_CONTEXTS_PER_CHANGE = 1500
 """Keys in one request. The vendor names no bound for big segments, so theirs is taken that it names elsewhere."""
+UNREADABLE = frozenset(NO_PARTS)
+"""Keys for which a big segment cannot be asked, since a key stands in the address there."""
 POLLS = 60
 FIRST_POLL_SECONDS = 0.5
 MOST_POLL_SECONDS = 10.0
@@ -48,7 +50,11 @@ class BigSegments:
         self._wire.ask("POST", self._path(key, "contexts"), body=body.encode(), may_be_empty=True)
 
     def includes(self, key: str, context: str) -> bool:
-        """Return whether the context of this key is included in the segment."""
+        """Return whether the context of this key is included in the segment.
+
+        Raises:
+            DataError: the key cannot be asked for; it is one of `UNREADABLE`.
+        """
         where = f"LaunchDarkly's segment {key}"
         told = self._wire.ask("GET", self._path(key, "contexts", context))
         if field(told, "userKey", str, where) != context:
@@ -64,15 +70,15 @@ class BigSegments:
             InvalidRequest: the vendor stopped it, as where it does not take one of the keys.
         """
         body, content_type = _form({"mode": "replace"}, _csv(members))
-        at = self._start_import(key, body, content_type)
-        if not at:
+        number = self._start_import(key, body, content_type)
+        if not number:
             raise UnexpectedAnswer(
                 f"LaunchDarkly's segment {key}: an import was taken without saying where it is"
             )
-        self._await_import(key, at.rsplit("/", 1)[1])
+        self._await_import(key, number)
 
     def _start_import(self, key: str, body: bytes, content_type: str) -> str:
-        """Send the file, once no other import into the segment is under way; return where the import is."""
+        """Send the file, once no other import into the segment is under way; return the import's id."""
         for wait in _waits():
             try:
                 return self._wire.ask_where(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from toolkit.clients import MAX_TARGETS_PER_PATCH, LaunchDarkly
+from toolkit.clients.launchdarkly_big import UNREADABLE
 from toolkit.design.batches import Batch, batches_of
 from toolkit.design.experiment import Experiment
 from toolkit.design.labels import SegmentLabel, label_of
@@ -94,11 +95,14 @@ class Writer:
     def _write(self, batch: Batch, desired: Mapping[str, frozenset[str]]) -> None:
         change = batch.change
         if not change.whole:
+            add: Sequence[str] = batch.add
             if change.big:
-                self.about_to(change.segment, batch.add)
-            self._send(change, batch.add, batch.remove)
+                add = self._readable(change.segment, add)
+                self.about_to(change.segment, add)
+            if add or batch.remove:
+                self._send(change, add, batch.remove)
             return
-        members = sorted(desired[change.segment])
+        members = self._readable(change.segment, sorted(desired[change.segment]))
         self.about_to(change.segment, members)
         try:
             self.client.big.replace(change.segment, members)
@@ -106,6 +110,13 @@ class Writer:
         except InvalidRequest:  # a key in the file is not taken; by batches it can be found
             for start in range(0, len(members), MAX_TARGETS_PER_PATCH):
                 self._send(change, members[start : start + MAX_TARGETS_PER_PATCH], ())
+
+    def _readable(self, segment: str, keys: Sequence[str]) -> Sequence[str]:
+        """Return those of the keys that can be read back from a big segment; the others are put aside."""
+        aside = UNREADABLE.intersection(keys)
+        for key in sorted(aside):
+            self.refused.setdefault(segment, {})[key] = "it cannot be read back from a big segment"
+        return [key for key in keys if key not in aside] if aside else keys
 
     def _send(self, change: SegmentChange, add: Sequence[str], remove: Sequence[str]) -> None:
         """Send one change; where it is refused, send its halves, down to the keys that are not taken."""

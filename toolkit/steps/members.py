@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from toolkit.clients import MAX_TARGETS_PER_SEGMENT, LaunchDarkly, LdSegment
+from toolkit.clients.launchdarkly_big import UNREADABLE
 from toolkit.design.experiment import Experiment
 from toolkit.design.reasons import Record
 from toolkit.design.traits import OWNERSHIP_TAG
@@ -122,7 +123,8 @@ def differing(
 
 
 def sample_of(keys: AbstractSet[str], size: int, seed: str) -> tuple[str, ...]:
-    """Return `size` of the keys, or all where there are fewer: the same for the same seed."""
+    """Return `size` of the keys that can be looked at, or all where there are fewer: the same for the same seed."""
+    keys = keys - UNREADABLE if keys & UNREADABLE else keys
     if len(keys) <= size:
         return tuple(sorted(keys))
     return tuple(

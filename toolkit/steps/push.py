@@ -162,7 +162,7 @@ def _carry_out(
         raise conflict
     raise PushRefused(
         f"{spec.path}: after {ATTEMPTS} attempts LaunchDarkly's segments are not the ones wanted "
-        f"({_summary(sync)}); is someone editing them? No message was released"
+        f"({_summary(sync)}). No message was released"
     )
 
 
@@ -244,8 +244,10 @@ def _digest(members: AbstractSet[str]) -> str:
 
 
 def _summary(sync: SyncPlan) -> str:
-    return ", ".join(
-        f"{change.segment} lacks {len(change.add)} and has {len(change.remove)} too many"
+    return "; ".join(
+        f"{change.segment} lacks {len(change.add)} and has {len(change.remove)} too many: is someone editing it?"
+        if change.add or change.remove
+        else f"{change.segment} does not show yet what was written: run again later"
         for change in sync.changes
         if not change.is_empty
     )
