@@ -61,10 +61,8 @@ class Patience:
     def _shut_down(self) -> None:
         if self._socket is not None:
             self._late = True
-            with suppress(OSError):
-                socket.socket.shutdown(
-                    self._socket, socket.SHUT_RDWR
-                )  # TLS' own would change what is being read
+            with suppress(OSError):  # by the plain socket: TLS' own would change what is being read
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Bound(httpx.SyncByteStream):
