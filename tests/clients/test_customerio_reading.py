@@ -72,21 +72,6 @@ def test_pages_that_go_round_in_a_circle_end_in_an_error():
         list(Vendor([page]).app().search({"segment": {"id": 4}}))
 
 
-@pytest.mark.parametrize("rows", [[], [who(1)]])
-def test_pages_that_bring_nothing_new_end_in_an_error_though_each_names_a_new_one(rows):
-    vendor = Vendor([{"identifiers": rows, "ids": [], "next": f"p{n}"} for n in range(500)])
-    with pytest.raises(UnexpectedAnswer, match=r"POST /v1/customers: \d+ pages in a row brought nothing new"):
-        list(vendor.app().search({"segment": {"id": 4}}))
-    assert len(vendor.asked) < 100
-
-
-def test_pages_may_be_empty_on_the_way():
-    pages = [{"identifiers": [], "ids": [], "next": f"p{n}"} for n in range(60)]
-    pages[30]["identifiers"] = [who(1)]
-    vendor = Vendor([*pages, {"identifiers": [who(2)], "next": ""}])
-    assert [each.id for each in vendor.app().search({"segment": {"id": 4}})] == ["1", "2"]
-
-
 def test_an_answer_without_any_list_is_no_empty_page():
     vendor = Vendor([{"meta": {"error": "temporarily degraded"}}])
     with pytest.raises(UnexpectedAnswer, match="neither `identifiers` nor `ids`"):
@@ -127,6 +112,21 @@ def test_each_page_of_activities_carries_its_own_cursor_and_the_next():
     pages = list(vendor.app().activity_pages(start="a", name="Order+Completed @ home"))
     assert [(p.start, p.next) for p in pages] == [("a", "b"), ("b", None)]
     assert b"name=Order%2BCompleted%20%40%20home" in vendor.asked[0].url.query
+
+
+@pytest.mark.parametrize("rows", [[], [who(1)]])
+def test_pages_that_bring_nothing_new_end_in_an_error_though_each_names_a_new_one(rows):
+    vendor = Vendor([{"identifiers": rows, "ids": [], "next": f"p{n}"} for n in range(500)])
+    with pytest.raises(UnexpectedAnswer, match=r"POST /v1/customers: \d+ pages in a row brought nothing new"):
+        list(vendor.app().search({"segment": {"id": 4}}))
+    assert len(vendor.asked) < 100
+
+
+def test_pages_may_be_empty_on_the_way():
+    pages = [{"identifiers": [], "ids": [], "next": f"p{n}"} for n in range(60)]
+    pages[30]["identifiers"] = [who(1)]
+    vendor = Vendor([*pages, {"identifiers": [who(2)], "next": ""}])
+    assert [each.id for each in vendor.app().search({"segment": {"id": 4}})] == ["1", "2"]
 
 
 def test_a_page_is_handed_over_before_the_next_one_is_asked_for():

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
+import time
 import traceback
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 
 import httpx
@@ -181,6 +185,46 @@ def test_an_answer_that_trickles_ends_though_each_byte_comes_in_time():
         Unreachable, match=r"in time \(the answer began and did not end\) at GET .* over 9\d s"
     ):
         vendor.app().segment_size(7)
+
+
+@pytest.mark.parametrize("head", [b"X", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_an_answer_that_never_begins_ends_though_each_byte_comes_in_time(head, monkeypatch):
+    monkeypatch.setattr("toolkit.clients.http.BUDGET_SECONDS", 0.2)
+    threads = threading.active_count()
+    with served(head) as url:
+        app = CustomerIO(APP_KEY, base_url=url)
+        with app, pytest.raises(Unreachable, match=r"in time \(the answer did not begin\)"):
+            app.segment_size(7)
+    assert threading.active_count() == threads
+
+
+def test_what_is_long_to_send_may_take_as_much_longer(monkeypatch):
+    monkeypatch.setattr("toolkit.clients.http.BUDGET_SECONDS", 0.2)
+    people = [({"id": str(n)}, {"a": "x" * 900}) for n in range(100)]
+    with (
+        served(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", after=0.5) as url,
+        CustomerIOTrack("site-123456", TRACK_KEY, base_url=url) as track,
+    ):
+        assert track.identify(people).written == 100
+
+
+@contextmanager
+def served(some, after=0.0):
+    """Give the address of a server that sends `some` to whoever connects first, again and again until it is left."""
+
+    def serve():
+        connection, _ = server.accept()
+        time.sleep(after)
+        with connection, suppress(OSError):
+            while True:
+                connection.sendall(some)
+                time.sleep(0.01)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
 
 
 @pytest.mark.parametrize(

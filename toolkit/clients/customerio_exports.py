@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import httpx
 
 from toolkit.clients.answers import field
 from toolkit.clients.http import Wire, path_of
-from toolkit.clients.streams import bound
+from toolkit.clients.streams import Patience
 from toolkit.design.people_filter import problem_of
 from toolkit.errors import DataError, NotReady, UnexpectedAnswer, Unreachable, VendorError
 
@@ -125,24 +126,20 @@ class Exports:
 
     def _stream(self, link: str, into: Path) -> bool:
         """Write the file; return whether its end came, which HTTP does not tell where it names no length."""
-        with (
-            httpx.Client(transport=self._transport, timeout=TIMEOUT, follow_redirects=True) as client,
-            client.stream("GET", link) as answer,
-        ):
-            answer.raise_for_status()
-            bound(
-                answer,
-                self._wire.clock,
+        last = b""
+        with httpx.Client(transport=self._transport, timeout=TIMEOUT, follow_redirects=True) as client:
+            answer = Patience(client, self._wire.clock).stream(
+                client.build_request("GET", link),
                 seconds=TRICKLE_SECONDS,
                 bytes_per_second=LEAST_BYTES_PER_SECOND,
             )
-            last = b""
-            with into.open("wb") as file:
+            with closing(answer), into.open("wb") as file:
+                answer.raise_for_status()
                 for some in answer.iter_bytes():
                     file.write(some)
                     last = some or last
-            framed = "Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers
-            return framed or last.endswith(b"\n")
+        framed = "Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers
+        return framed or last.endswith(b"\n")
 
     def _started(self, what: str, body: Mapping[str, Any]) -> Export:
         path = path_of("v1", "exports", what)

@@ -19,7 +19,7 @@ import stamina
 
 from toolkit.clients.answers import is_cut_short, parsed
 from toolkit.clients.refusals import Refusal, Vendor, names_refused, reason_of
-from toolkit.clients.streams import bound
+from toolkit.clients.streams import Patience
 from toolkit.clients.waits import seconds_asked, seconds_until_reset
 from toolkit.errors import DataError, RateLimited, SettingsError, UnexpectedAnswer, Unreachable, VendorError
 
@@ -36,7 +36,9 @@ MOST_BACKOFF_SECONDS = 16.0
 JITTER_SECONDS = 1.0
 PACE_MARGIN = 1.05
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
-"""Of each read; how long all of an answer may take is `BUDGET_SECONDS` too."""
+"""Of each read; an answer has `BUDGET_SECONDS` to begin, and as long again to end."""
+LEAST_BYTES_PER_SECOND = 10_000
+"""Where much is sent, there is more time: as long as it takes at this pace."""
 NO_PARTS = ("", ".", "..")
 """What cannot be a part of an address: it would lead elsewhere, percent-encoded or not."""
 SHORTEST_SECRET = 6
@@ -101,6 +103,7 @@ class Wire:
         self._refused = refused
         self._not_before = self._timing.clock()
         self._client = httpx.Client(headers=dict(headers), transport=transport, timeout=TIMEOUT)
+        self._patience = Patience(self._client, self.clock)
 
     def __repr__(self) -> str:
         return f"Wire({self._vendor.name}, {self.host})"
@@ -248,9 +251,9 @@ class Wire:
         raise problem  # out here, so that nothing is chained to a request and its headers
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        """Return the whole answer, which has as long as the budget from when it begins."""
-        answer = self._client.send(request, stream=True)
-        bound(answer, self._timing.clock, seconds=BUDGET_SECONDS)
+        """Return the whole answer."""
+        sending = len(request.content) / LEAST_BYTES_PER_SECOND
+        answer = self._patience.stream(request, seconds=BUDGET_SECONDS + sending)
         try:
             answer.read()
         finally:

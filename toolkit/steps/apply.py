@@ -114,7 +114,7 @@ class Writer:
     def _readable(self, segment: str, keys: Sequence[str]) -> Sequence[str]:
         """Return those of the keys that can be read back from a big segment; the others are put aside."""
         aside = UNREADABLE.intersection(keys)
-        for key in aside:
+        for key in sorted(aside):
             self.refused.setdefault(segment, {})[key] = "it cannot be read back from a big segment"
         return [key for key in keys if key not in aside] if aside else keys
 
