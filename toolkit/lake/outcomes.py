@@ -27,7 +27,8 @@ STATE_FROM = 1_000_000
 """From so many events on, the next measurement keeps a state: below, reading events anew is as fast."""
 
 NO_CONVERSION = (
-    "is neither 0 nor 1, which are all that a conversion's column holds; for amounts use `kind: mean`"
+    "is neither 0 nor at least 1, as a conversion's column holds (how often it was done); for other numbers use "
+    "`kind: mean`"
 )
 
 
@@ -276,9 +277,10 @@ def open_outcomes(
             each.term.column, empty_is_error="is empty; write 0 where a customer did nothing"
         )
         if each.term.how == "any":
-            table.refuse(f"{value} NOT IN (0, 1)", each.term.column, NO_CONVERSION)
+            done = f"{value} BETWEEN 1 AND 1e300"
+            table.refuse(f"NOT ({value} = 0 OR {done})", each.term.column, NO_CONVERSION)
             # whatever else would come out as no number, which is looked into without a pass of its own
-            value = f"CASE {value} WHEN 0 THEN 0e0 WHEN 1 THEN 1e0 ELSE CAST('NaN' AS DOUBLE) END"
+            value = f"CASE WHEN {value} = 0 THEN 0e0 WHEN {done} THEN 1e0 ELSE CAST('NaN' AS DOUBLE) END"
         numbers[each.name] = value
     return table, identifier, numbers
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.errors import DataError, StorageError, ToolkitError
+from toolkit.errors import DataError
 from toolkit.lake.engine import Engine, micros, quoted, text, texts
 
 __all__ = ["FileTable", "files_at", "has_zone", "open_file"]
@@ -273,11 +273,9 @@ def _refusals(con: Engine) -> tuple[type[Exception], ...]:
     return (*con.errors, OSError)
 
 
-def _unreadable(path: str, csv: Iterable[str], refused: Exception) -> ToolkitError:
+def _unreadable(path: str, csv: Iterable[str], refused: Exception) -> DataError:
     """Return what to say of a table that an engine refuses to read; `csv` are its files, where they are CSV."""
     ragged = next(filter(None, map(_ragged, csv)), None)
-    if ragged is None and isinstance(refused, StorageError):
-        return refused
     return DataError(ragged or f"{path}: cannot be read: {str(refused).splitlines()[0]}")
 
 

@@ -44,22 +44,19 @@ def sample_ratio(
 ) -> Check:
     """Ask whether the arms have the sizes planned: Pearson's chi-squared test of goodness of fit.
 
-    Where few are expected in an arm, the exact binomial test of each arm against the rest, and of more than two arms
-    the smallest p-value times their number (Bonferroni). Where it is asked at every one of several `looks` (customers until each of them), a test martingale that holds
-    at all of them together (`ratio_monitor.py`). Warns below 0.01 and fails below 0.001 (Fabijan et al. 2019, on
-    sample ratio mismatch).
+    Where that would warn and few are expected in an arm, the exact binomial test of each arm against the rest, and
+    of more than two arms the smallest p-value times their number (Bonferroni). Where it is asked at every one of
+    several `looks` (customers until each of them), a test martingale that holds at all of them together
+    (`ratio_monitor.py`). Warns below 0.01 and fails below 0.001 (Fabijan et al. 2019, on sample ratio mismatch).
     """
     total = sum(customers.values())
     if total < 50:
         return Check("sample_ratio", "skip", f"{total} customers are too few to tell")
-    if total * min(shares.values()) < EXPECTED:
+    statistic = sum((customers[arm] - total * share) ** 2 / (total * share) for arm, share in shares.items())
+    p_value = chi2_sf(len(shares) - 1, statistic)
+    if p_value < SAMPLE_RATIO[0] and total * min(shares.values()) < EXPECTED:
         each = [binomial_p(customers[arm], total, share) for arm, share in shares.items()]
         p_value = min(each) if len(each) == 2 else min(1.0, min(each) * len(each))
-    else:
-        statistic = sum(
-            (customers[arm] - total * share) ** 2 / (total * share) for arm, share in shares.items()
-        )
-        p_value = chi2_sf(len(shares) - 1, statistic)
     if len({sum(each.values()) for each in looks} - {0}) > 1:
         from toolkit.stats.ratio_monitor import monitor_ratio
 

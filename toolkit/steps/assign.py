@@ -54,13 +54,13 @@ def assign(
         SpecError, DataError, NotReady, VendorError: the cohort cannot be had.
     """
     experiment, now = spec.experiment, workspace.now()
-    refuse_shared_key(spec)
     if experiment.assignment.source == "files":
         raise SpecError(
             f"{spec.path}: assignment: `source: files` means that someone else assigns; there is nothing to do here"
         )
     with connect() as con:
         refuse_redraw(con, workspace.lake, experiment, spec.path)
+        refuse_shared_key(spec)
         if now < experiment.starts_at:
             return Assigned(None, None, f"enrolment starts on {experiment.start}")
         if now > experiment.ends_at:

@@ -1799,7 +1799,8 @@ SELECT
   SUM(`x6`),
   SUM(`x7`),
   SUM(`x9`),
-  SUM(`x10`)
+  SUM(`x10`),
+  SUM(CASE WHEN `y1` < 0.5e0 THEN `y1` ELSE 0.5e0 END)
 FROM (
   SELECT
     `exposed`.`arm`,
@@ -2198,6 +2199,14 @@ SELECT
     END
   ),
   COUNT(CASE WHEN CAST(`spend` AS FLOAT64) IS NULL THEN 1 END),
+  COUNT(
+    CASE
+      WHEN NOT (
+        CAST(`spend` AS FLOAT64) = 0 OR CAST(`spend` AS FLOAT64) BETWEEN 1 AND 1e300
+      )
+      THEN 1
+    END
+  ),
   COUNT(CASE WHEN COALESCE(`id`, '') = '' THEN 1 END),
   COUNT(*)
 FROM `lift_files_1`;
@@ -2283,7 +2292,13 @@ FROM `lift_files_2`;
 CREATE OR REPLACE VIEW `active` AS
 SELECT
   `id` AS `id`,
-  CAST(CASE WHEN CAST(`spend` AS FLOAT64) <> 0 THEN 1 ELSE 0 END AS FLOAT64) AS `y0`,
+  CAST(CASE
+    WHEN CAST(`spend` AS FLOAT64) = 0
+    THEN 0e0
+    WHEN CAST(`spend` AS FLOAT64) BETWEEN 1 AND 1e300
+    THEN 1e0
+    ELSE CAST('NaN' AS FLOAT64)
+  END AS FLOAT64) AS `y0`,
   CAST(CAST(`spend` AS FLOAT64) AS FLOAT64) AS `y1`
 FROM `lift_files_1`;
 

@@ -257,7 +257,7 @@ def rehearse(path: Path, lake: Lake, as_of: date) -> dict[str, list[str]]:
         evidence = gather(con, lake, experiment, str(path), as_of_end=experiment.end_of(as_of))
         readings = read(con, experiment, evidence)
         mixing_of(con, lake, experiment, as_of_end=experiment.end_of(as_of))
-        exposed_sums(con, lake, experiment, evidence, as_of_end=experiment.end_of(as_of))
+        exposed_sums(con, lake, experiment, evidence, readings.caps, as_of_end=experiment.end_of(as_of))
         take_looks(con, experiment, evidence, readings, as_of)
         return {dialect: list(asked) for dialect, asked in con.asked.items()}
 

@@ -1842,7 +1842,10 @@ SELECT
   SUM("x6"),
   SUM("x7"),
   SUM("x9"),
-  SUM("x10")
+  SUM("x10"),
+  SUM(
+    CASE WHEN "y1" < CAST('0.5e0' AS DOUBLE) THEN "y1" ELSE CAST('0.5e0' AS DOUBLE) END
+  )
 FROM (
   SELECT
     "exposed"."arm",
@@ -2291,6 +2294,15 @@ SELECT
     END
   ),
   COUNT(CASE WHEN CAST("spend" AS DOUBLE) IS NULL THEN 1 END),
+  COUNT(
+    CASE
+      WHEN NOT (
+        CAST("spend" AS DOUBLE) = 0
+        OR CAST("spend" AS DOUBLE) BETWEEN 1 AND CAST('1e300' AS DOUBLE)
+      )
+      THEN 1
+    END
+  ),
   COUNT(CASE WHEN COALESCE("id", '') = '' THEN 1 END),
   COUNT(*)
 FROM "lift_files_1";
@@ -2376,7 +2388,13 @@ FROM "lift_files_2";
 CREATE OR REPLACE TEMPORARY VIEW "active" AS
 SELECT
   "id" AS "id",
-  CAST(CASE WHEN CAST("spend" AS DOUBLE) <> 0 THEN 1 ELSE 0 END AS DOUBLE) AS "y0",
+  CAST(CASE
+    WHEN CAST("spend" AS DOUBLE) = 0
+    THEN CAST('0e0' AS DOUBLE)
+    WHEN CAST("spend" AS DOUBLE) BETWEEN 1 AND CAST('1e300' AS DOUBLE)
+    THEN CAST('1e0' AS DOUBLE)
+    ELSE CAST('NaN' AS DOUBLE)
+  END AS DOUBLE) AS "y0",
   CAST(CAST("spend" AS DOUBLE) AS DOUBLE) AS "y1"
 FROM "lift_files_1";
 
