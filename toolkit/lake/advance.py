@@ -103,7 +103,7 @@ def advance(
 
     Needs `ledger`, and `roster` where that is a table (`attributed`); else makes it anew. Creates the view `told` of
     all events, and `corrections` as `add_up` does, with `buyers` and `placed_corrections`. What was kept of days that are
-    yet to come at `now` is forgotten.
+    yet to come at `now` is forgotten where an earlier date is asked for.
     """
     events = experiment.events
     store = kept.store
@@ -118,10 +118,10 @@ def advance(
     files = files_by_name(pinned.files("events"))
     if not files.keys() >= state.events.keys():  # files were merged or rewritten: nobody knows what is new
         state = State(state.fits)
-    if now and state.upto > micros_of(now + AHEAD):
-        state = State(state.fits)
     if micros_of(as_of_end) < state.upto:
-        return None
+        if not now or state.upto <= micros_of(now + AHEAD):
+            return None
+        state = State(state.fits)
     found = None
     con.run("SET preserve_insertion_order = false")  # rows are told apart by numbers
     try:
