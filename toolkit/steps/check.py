@@ -37,7 +37,7 @@ class Preview:
         unreachable: why the cohort's size is not known.
         warnings: what deserves a second look.
         failures: what other commands would refuse.
-        to_come: files and events that are not there; before enrolment begins that is as it should be.
+        to_come: files that are not there, and before enrolment begins events.
     """
 
     people: int | None
@@ -69,14 +69,13 @@ def check(workspace: Workspace, spec: Spec) -> Preview:
     if unknown and _is_wrong(experiment, unknown, missing):
         failures.insert(0, str(unknown))
     absent = [f"{spec.path}: {field}: {path} is not there" for field, path in missing.items()]
-    said = f", and enrolment has begun on {experiment.start}"
     return Preview(
         people,
         matches,
         str(unknown) if unknown else None if experiment.cohort else "assignments come from a file",
         _warnings(spec),
-        (*(each + said for each in absent), *unseen, *failures) if begun else tuple(failures),
-        () if begun else (*absent, *unseen),
+        (*unseen, *failures) if begun else tuple(failures),
+        tuple(absent) if begun else (*absent, *unseen),
     )
 
 
