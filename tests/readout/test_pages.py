@@ -351,9 +351,11 @@ def test_where_a_flag_serves_the_offer_unseen_the_effect_is_not_said_to_be_of_th
     assert "all of its effect is theirs" in card(record, "exposed")
 
 
-def test_the_effect_on_those_reached_stands_beside_the_same_estimate_of_all_assigned(stories):
+@pytest.mark.parametrize("block", ["raw", "skew_corrected"])
+def test_the_effect_on_those_reached_stands_beside_the_same_estimate_of_all_assigned(stories, block):
     record = stories["win"]
     for lift in record["lifts"]:
+        lift["exposed"] = lift["exposed"] and lift["exposed"] | {"block": block}
         lift["adjusted"] = json.loads(json.dumps(lift["raw"]))
         lift["adjusted"]["absolute"] |= {"value": 0.7531, "low": 0.7, "high": 0.8}
         lift["decision"] = "adjusted"

@@ -111,9 +111,9 @@ def exposed(readout: Readout) -> Card | None:
                 )
             )
             continue
-        assigned = (
-            view.lift.get(found.get("block", "")) or view.block
-        )  # without covariates, as the effect beside it
+        # without covariates, as the effect beside it, which may be of these numbers corrected for skewness
+        plain = "capped" if view.lift["capped"] else "raw"
+        assigned = view.lift.get(found.get("block", "")) or view.lift[plain]
         decimals = min(4, view.unit.decimals(found["low"], found["high"], found["value"]))
         effect = (
             view.unit.change(found["value"], decimals),
