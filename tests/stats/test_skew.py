@@ -104,7 +104,9 @@ def test_at_an_intervals_end_the_test_is_exactly_at_alpha(pair, alpha):
 @given(groups(), levels, st.floats(1.01, 1e6))
 def test_a_smaller_alpha_gives_a_wider_interval_around_the_value(pair, alpha, times):
     wide, narrow = corrected(*pair, alpha / times), corrected(*pair, alpha)
-    assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
+    assert wide.low < narrow.low < narrow.high < wide.high
+    if alpha <= 0.2:  # an interval of every other experiment may be narrower than what skewness moves it by
+        assert narrow.low < narrow.value < narrow.high
     assert all(math.isfinite(end) for end in (wide.low, wide.high))
 
 
