@@ -220,8 +220,8 @@ def _look_closely(con: Engine, experiment: Experiment, told: Told, kind: str, va
     """Create `few` and `corrections`: what events that cannot just be added up change in the plain sums.
 
     An order stands once (the earliest of those with one order id), any other event once per event id. An
-    order is net of its refunds, whatever sign their amounts bear; one before assignment only of refunds before assignment: a covariate knows
-    nothing later. A refund that names no order counts when it came.
+    order is net of its refunds, whatever sign their amounts bear; one before assignment only of refunds before
+    assignment: a covariate knows nothing later. A refund that names no order counts when it came.
     """
     if experiment.events is None:
         raise AssertionError

@@ -172,16 +172,7 @@ def _take(step: Step, lake: Lake, spec: str, *, keep: bool) -> Advanced | None:
     only_newcomers = find_newcomers(step)
     by_name, latest = profile.result()
     order, upto = experiment.events.order.name, micros_of(step.as_of_end)
-    money = {order, experiment.events.refund.name}
-    told = told_of(
-        experiment,
-        spec,
-        needs,
-        {name: (*row[:2], *(row[2:4] if name in money else (None, None)), row[4]) for name, row in by_name.items()},
-        step.span,
-        step.here,
-        None,
-    )  # fmt: skip
+    told = told_of(experiment, spec, needs, by_name, step.span, step.here, None)
     told = with_lines(con, told, step.table, step.shown, step.where)
     if len(told.currencies) > 1 or sum(row[0] for row in by_name.values()) > STATE_UPTO:
         return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from toolkit.lake.engine import Engine
+from toolkit.stats.estimate import RESIDUE
 from toolkit.stats.moments import Moments
 
 __all__ = [
@@ -20,14 +21,13 @@ __all__ = [
     "Summed",
     "Sums",
     "cap_of",
+    "capped",
     "centres_of",
     "literal",
 ]
 
 
 EPSILON = float(np.finfo(float).eps)
-RESIDUE = 1e-12
-"""A mean this much smaller than its centre, or than the spread, is what rounding leaves of zero."""
 
 Level = tuple[str, str]
 """A breakdown and one of its values, such as (ltv_tier, gold)."""
@@ -170,6 +170,7 @@ class Sums:
         still = silent | (squares <= n * EPSILON * second)
         squares[still] = 0.0
         mean = off + centres
+        # so much smaller than its centre, or than the spread, a mean is what rounding leaves of zero
         mean[silent | (np.abs(mean) <= RESIDUE * np.maximum(np.abs(centres), np.sqrt(squares / n)))] = 0.0
         products = np.full((width, width), np.nan)
         np.fill_diagonal(products, squares)
@@ -254,6 +255,12 @@ def cap_of(con: Engine, column: str, quantile: float, customers: int) -> tuple[f
     cap = lower + (upper - lower) * (place - below)
     above = con.one(f"SELECT count(*) FROM unit WHERE {column} > {literal(max(cap, 0.0))}")[0]
     return None if cap <= 0 else cap, int(above)
+
+
+def capped(column: str, limit: float) -> str:
+    """Return the expression of a column that counts as `limit` at most."""
+    most = literal(limit)
+    return f"CASE WHEN {column} < {most} THEN {column} ELSE {most} END"
 
 
 def literal(value: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from toolkit.design.experiment import Experiment
-from toolkit.lake.aggregate import literal
+from toolkit.lake.aggregate import capped
 from toolkit.lake.engine import Engine, micros_of
 from toolkit.lake.outcomes import Evidence, as_number
 from toolkit.lake.tables import Lake
@@ -41,8 +41,8 @@ def exposed_sums(
     )
     columns = {each.name: each.name for each in counted}
     for metric, cap in caps.items():
-        (column,), limit = evidence.needs.terms[metric], literal(cap.value)
-        columns[f"c_{metric}"] = f"CASE WHEN {column} < {limit} THEN {column} ELSE {limit} END"
+        (column,) = evidence.needs.terms[metric]
+        columns[f"c_{metric}"] = capped(column, cap.value)
     sums = ", ".join(f"sum({each})" for each in columns.values())
     shown = ", ".join(as_number(each) for each in counted)
     rows = con.rows(

@@ -10,7 +10,7 @@ import numpy as np
 
 from toolkit.design.experiment import Experiment
 from toolkit.design.metrics import Mean
-from toolkit.lake.aggregate import Summed, Sums, cap_of, centres_of, literal
+from toolkit.lake.aggregate import Summed, Sums, cap_of, capped, centres_of, literal
 from toolkit.lake.engine import Engine
 from toolkit.lake.outcomes import Evidence
 from toolkit.lake.residuals import residual_sums
@@ -105,12 +105,12 @@ def _sums(
     }
     centres = dict(centres)
     for name, cap in caps.items():
-        column, limit = needs.terms[name][0], literal(cap.value)
-        columns[f"c_{name}"] = f"CASE WHEN {column} < {limit} THEN {column} ELSE {limit} END"
+        column = needs.terms[name][0]
+        columns[f"c_{name}"] = capped(column, cap.value)
         if column in centres:
             centres[f"c_{name}"] = min(centres[column], cap.value)
         for looked, (own, most) in cap.covariates.items():
-            columns[own] = f"CASE WHEN {looked} < {literal(most)} THEN {looked} ELSE {literal(most)} END"
+            columns[own] = capped(looked, most)
     for name, (numerator, *rest) in needs.terms.items():
         if rest:  # a ratio as one linear number per customer, for its shape
             columns[f"r_{name}"] = f"{numerator} - {literal(_ratio(means, numerator, rest[0]))} * {rest[0]}"

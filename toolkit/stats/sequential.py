@@ -109,7 +109,8 @@ def planned_boundaries(
     `fractions` are the looks' dates as fractions of the plan, increasing, in whatever gaps, and not chosen by what
     was seen. A look that was missed is left out: the next one spends its share. The first look at or after the end
     spends what is left. Those after it have no boundary (None), for alpha is spent: what comes late restates that
-    look, and is no new one; where the numbers go on growing it is one, and `late_boundary` is for it. No look's boundary depends on later looks.
+    look, and is no new one; where the numbers go on growing it is one, and `late_boundary` is for it. No look's
+    boundary depends on later looks.
 
     `correlations` are those of successive looks' estimates, one fewer than looks (across a missed look their own,
     or the product). By the recursion of Armitage, McPherson & Rowe (1969; Jennison & Turnbull 2000, ch. 19), on

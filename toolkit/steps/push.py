@@ -95,7 +95,8 @@ def push(
             offered anything any more since it was made.
         SettingsError: a message must be withdrawn, and the keys of Customer.io's Track API are not set.
             A segment is full, has rules, or holds another kind of context: what ends was ended all the same.
-        Conflict: a segment is not ours (likewise), or the segments read back are not those wanted, whatever was tried; no message was released.
+        Conflict: a segment is not ours (likewise), or the segments read back are not those wanted, whatever was
+            tried; no message was released.
         VendorError: LaunchDarkly or Customer.io refused; what was done stays, and the next run goes on.
     """
     experiment = spec.experiment
