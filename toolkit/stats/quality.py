@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-import numpy as np
-
-from toolkit.stats.adjust import usable
+from toolkit.stats.alike import gap_p_value
 from toolkit.stats.distributions import binomial_p, chi2_sf
-from toolkit.stats.moments import Moments
 from toolkit.stats.readings import Readings
 from toolkit.stats.results import Check, Status
 
@@ -74,7 +71,7 @@ def sample_ratio(
 
 
 def balance(readings: Readings, control: str) -> Check:
-    """Ask whether the arms were alike before: one Wald test on the means of all covariates.
+    """Ask whether the arms were alike before: the means of all covariates (`gap_p_value`).
 
     Per treated arm against control; with several arms the smallest p-value times their number (Bonferroni).
     Warns below 0.01 and fails below 0.0005.
@@ -88,7 +85,7 @@ def balance(readings: Readings, control: str) -> Check:
     treated = [arm for arm in readings.moments if arm != control]
     worst: tuple[float, str] | None = None
     for arm in treated:
-        found = _wald(readings.of(arm, columns), held)
+        found = gap_p_value(readings.of(arm, columns), held)
         if found is None:
             continue
         p_value, column = min(1.0, found[0] * len(treated)), columns[found[1]]
@@ -266,21 +263,6 @@ def holdout_delivered(messaged: int | None, served: int | None, either: int, hel
             f"{either:,} of {held_out:,} held-out customers got the treatment: {known}",
         )
     return Check("holdout_delivered", "pass", f"of {held_out:,} held-out customers {known}")
-
-
-def _wald(treated: Moments, held: Moments) -> tuple[float, int] | None:
-    """Return the p-value of equal means and the place of the column that differs most."""
-    if treated.n < 2 or held.n < 2:
-        return None
-    kept = usable(treated + held, list(range(len(treated.mean))))
-    kept = [place for place in kept if place in usable(held, kept) and place in usable(treated, kept)]
-    if not kept:
-        return None
-    gap = (treated.mean - held.mean)[kept]
-    spread = (treated.covariance / treated.n + held.covariance / held.n)[np.ix_(kept, kept)]
-    statistic = float(gap @ np.linalg.solve(spread, gap))
-    most = int(np.argmax(np.abs(gap) / np.sqrt(np.diag(spread))))
-    return chi2_sf(len(kept), statistic), kept[most]
 
 
 def _homogeneity(of: Mapping[str, int], having: Mapping[str, int]) -> float | None:
