@@ -6,7 +6,9 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from tests.example import FILES, OnFiles
 from toolkit.errors import DataError, NotEnoughData, SpecError
@@ -671,3 +673,51 @@ def test_a_file_whose_name_could_be_a_pattern_is_itself(case, csv):
         )
     path.write_text(text)
     assert measured(path).lifts == whole.lifts
+
+
+def in_two_files(case, first, second):
+    """Write the events in two files below the folder `kept`, which a pattern or a folder's name may stand for."""
+    path, half = case.write(), len(case.events) // 2
+    for name, rows in ((first, case.events.iloc[:half]), (second, case.events.iloc[half:])):
+        file = path.parent / "kept" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows.to_parquet(file)
+    (path.parent / "events.parquet").unlink()
+    return path
+
+
+@pytest.mark.parametrize("second", ["2.parquet", "2026/2.parquet", "2026/01/2.parquet"])
+def test_a_pattern_with_two_stars_finds_files_at_every_depth(case, second):
+    whole = measured(case.write())
+    path = in_two_files(case, "1.parquet", second)
+    path.write_text(
+        FILES.replace("events: {source: files}", "events: {source: files, path: 'kept/**/*.parquet'}")
+    )
+    assert measured(path).lifts == whole.lifts
+
+
+@pytest.mark.parametrize("name", ["2026/2.parquet", "day=2/2.parquet", "2.pq"])
+def test_a_folder_that_holds_more_than_is_read_of_it_is_refused(case, name):
+    path = in_two_files(case, "1.parquet", name)
+    path.write_text(FILES.replace("events: {source: files}", "events: {source: files, path: kept}"))
+    with pytest.raises(DataError, match=rf"kept: of a folder .* not {name}; name the files by a pattern"):
+        measured(path)
+
+
+@pytest.mark.parametrize("name", ["_started/2.parquet", ".hidden/2.parquet", "_SUCCESS.csv"])
+def test_what_begins_with_a_dot_or_an_underscore_in_a_folder_is_no_data(case, name):
+    whole = measured(case.write())
+    path = in_two_files(case, name, "2.parquet")
+    (path.parent / "kept" / "2.parquet").unlink()
+    case.events.to_parquet(path.parent / "kept" / "1.parquet")
+    path.write_text(FILES.replace("events: {source: files}", "events: {source: files, path: kept}"))
+    assert measured(path).lifts == whole.lifts
+
+
+def test_a_delta_table_is_not_read_as_a_folder_of_files(case):
+    path = case.write()
+    kept = path.parent / "kept"
+    write_deltalake(kept, pa.table({"id": ["c1"], "name": ["Order Completed"]}))
+    path.write_text(FILES.replace("events: {source: files}", "events: {source: files, path: kept}"))
+    with pytest.raises(DataError, match="kept: is a Delta table, whose folder keeps rows that were removed"):
+        measured(path)

@@ -265,7 +265,30 @@ def files_at(path: str) -> list[str]:
         return sorted(glob.glob(os.path.join(glob.escape(path), "*.parquet")))  # noqa: PTH118, PTH207
     if os.path.exists(path):  # noqa: PTH110
         return [path]
-    return sorted(glob.glob(path)) if glob.has_magic(path) else []  # noqa: PTH207
+    return sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else []  # noqa: PTH207
+
+
+def _left_out(path: str) -> str | None:
+    """Return why a folder holds more, or less, than the Parquet files that lie in it; None where it does not.
+
+    What begins with a dot or an underscore is not data, by the custom of those who write such folders.
+    """
+    for root, folders, names in os.walk(path):
+        if "_delta_log" in folders:
+            return (
+                f"{root}: is a Delta table, whose folder keeps rows that were removed from it as well; "
+                "write its rows to a Parquet file"
+            )
+        folders[:] = sorted(each for each in folders if each[0] not in "._")
+        for name in sorted(names):
+            data = name.removesuffix(".gz").endswith((".parquet", ".pq", ".csv")) and name[0] not in "._"
+            if data and (root != path or not name.endswith(".parquet")):
+                found = os.path.relpath(os.path.join(root, name), path)  # noqa: PTH118
+                return (
+                    f"{path}: of a folder only the .parquet files that lie right in it are read, not {found}; "
+                    "name the files by a pattern, such as folder/**/*.parquet"
+                )
+    return None
 
 
 def _refusals(con: Engine) -> tuple[type[Exception], ...]:
@@ -310,6 +333,9 @@ def open_file(con: Engine, path: str, *, what: str) -> FileTable:
         sql, columns = con.opened[path]
         return FileTable(con, path, sql, columns, sql.startswith("read_csv("))
     found = files_at(path)
+    more = _left_out(path) if os.path.isdir(path) else None  # noqa: PTH112
+    if more:
+        raise DataError(more)
     if not found:
         raise DataError(f"{path}: no such file; {what}")
     endings = {
