@@ -224,6 +224,18 @@ def test_customers_whose_covariate_is_unknown_are_kept(case):
     assert found.customers == {"holdout": 40, "treatment": 40}
 
 
+@pytest.mark.parametrize("far", [1e6, 1e9])
+def test_a_covariate_far_from_zero_adjusts_as_well_where_it_is_not_known_for_all(case, far):
+    case.spec = FILES.replace("value: amount}", "value: amount, covariates: [age]}")
+    case.people["age"] = np.where(np.arange(80) % 9 == 0, np.nan, case.people["age"])
+    (_, near) = measured(case.write()).lifts
+    case.people["age"] += far
+    (_, lift) = measured(case.write()).lifts
+    assert lift.adjusted.covariates == ("age", "age missing")
+    assert lift.adjusted.absolute.value == pytest.approx(near.adjusted.absolute.value, rel=1e-6)
+    assert lift.adjusted.absolute.se == pytest.approx(near.adjusted.absolute.se, rel=1e-6)
+
+
 def test_too_few_converters_are_never_trusted(case):
     rows = [order(f"c{n}", AT + pd.Timedelta(days=1), 5, f"o{n}") for n in range(0, 60, 2)]
     rows.append(order("c1", AT + pd.Timedelta(days=30), None, None, name="Visited"))

@@ -94,8 +94,11 @@ def _sums(
     *,
     unknown: frozenset[str],
 ) -> Sums:
+    # who is not known stands at the mean of those who are: anywhere else a column would mostly tell who is known
     columns = {
-        each.name: f"coalesce({each.name}, 0)" if each.name in unknown else each.name
+        each.name: f"coalesce({each.name}, {literal(centres[each.name])})"
+        if each.name in unknown
+        else each.name
         for each in needs.columns
     }
     columns |= {
