@@ -34,6 +34,7 @@ from toolkit.errors import (
     SpecError,
     WaitingForPerson,
 )
+from toolkit.lake.memberships import Membership, append_memberships
 from toolkit.lake.tables import Lake
 from toolkit.sandbox import Fault, Sandbox, rest_api
 from toolkit.show.pushing import plan_record, plan_text, pushed_record, pushed_text
@@ -42,6 +43,8 @@ from toolkit.steps import push as push_step
 from toolkit.steps.propagation import propagation
 from toolkit.steps.push import plan_push, push
 from toolkit.steps.workspace import Spec
+
+RULE = {"_id": "r", "clauses": [{"attribute": "country", "op": "in", "values": ["NZ"], "negate": False}]}
 
 
 @pytest.fixture(scope="module")
@@ -265,8 +268,7 @@ def test_a_segment_that_somebody_gave_rules_is_not_trusted_and_what_must_end_end
     team.with_messages()
     team.push()
     state = team.box.launchdarkly
-    rule = {"_id": "r", "clauses": [{"attribute": "country", "op": "in", "values": ["NZ"], "negate": False}]}
-    state.put_segment(replace(state.segments[ELIGIBLE], rules=(rule,)))
+    state.put_segment(replace(state.segments[ELIGIBLE], rules=(RULE,)))
     team.protected = {"c000001", "g000001"}
     team.arms |= people(2, "growing", "n") | people(1, "holdout", "k") | people(1, name="d")
     for customer in ("n000000", "n000001", "k000000", "d000000"):
@@ -309,6 +311,15 @@ def test_a_segment_in_which_another_experiments_customers_are_recorded_is_not_pu
     with team.opened() as (workspace, _, client), pytest.raises(SpecError, match=said):
         plan_push(workspace, Spec.read(elsewhere / "other.yml"), client)
     assert "lift-other-holdout" not in team.box.launchdarkly.segments
+    lake, mine = team.workspace().lake, [*people(40)]
+    rows = [Membership(ELIGIBLE, each, "removed") for each in mine] + [Membership(ELIGIBLE, "o", "member")]
+    append_memberships(
+        lake, rows, {ELIGIBLE: "other"}, at=team.now, run="of a version that did not refuse it"
+    )
+    with team.opened() as (workspace, _, client):
+        assert plan_push(workspace, Spec.read(elsewhere / "other.yml"), client).desired[ELIGIBLE]
+    with pytest.raises(SpecError, match=f"{ELIGIBLE} holds 1 customers of other"):
+        team.plan()
 
 
 def test_in_the_segment_of_a_renamed_trait_only_whoever_may_be_offered_something_stays(team):
@@ -329,6 +340,42 @@ def test_in_the_segment_of_a_renamed_trait_only_whoever_may_be_offered_something
     team.push()
     assert not team.members(ELIGIBLE)
     assert team.plan().sync.is_empty
+
+
+def test_a_push_that_begins_nothing_and_meets_somebody_elses_change_looks_after_a_renamed_trait_too(team):
+    team.arms |= people(3, "growing", "g")
+    team.push()
+    team.spec = SPEC.replace("free_shipping_eligible", "shipping_eligible")
+    team.push()
+    state = team.box.launchdarkly
+    state.put_segment(replace(state.segments[SMALL], rules=(RULE,)))
+    team.protected = {"c000001"}
+    team.box.fail(Fault("launchdarkly", "status", status=409, method="PATCH", times=1))
+    with pytest.raises(PushRefused, match=f"{SMALL} was given 1 rules"):
+        team.push()
+    assert (
+        team.members(ELIGIBLE) == team.members("lift-shipping-eligible") == set(people(40)) - team.protected
+    )
+
+
+@pytest.mark.parametrize("change", [{"rules": (RULE,)}, {"tags": ()}])
+def test_whoever_is_left_in_the_segment_of_a_renamed_trait_that_cannot_be_changed_is_told(team, change):
+    team.push()
+    team.spec = SPEC.replace("free_shipping_eligible", "shipping_eligible")
+    team.push()
+    state = team.box.launchdarkly
+    state.put_segment(replace(state.segments[ELIGIBLE], **change))
+    team.push()
+    team.protected = {"c000001"}
+    team.arms |= people(1, name="d")
+    with pytest.raises(
+        (PushRefused, Conflict), match=f"{ELIGIBLE}: the file has no .* and 1 customers"
+    ) as told:
+        team.push()
+    assert "take them out there" in str(told.value)
+    assert team.members("lift-shipping-eligible") == set(people(40) | people(1, name="d")) - team.protected
+    state.put_segment(replace(state.segments[ELIGIBLE], included={"user": ("c000000",)}))
+    team.push()
 
 
 def test_a_plan_is_not_applied_hours_later(team):

@@ -111,15 +111,19 @@ def read_record(lake: Lake, owners: Mapping[str, str]) -> dict[str, Record]:
 
 
 def claims_of(lake: Lake, segments: Collection[str], *, but: str) -> dict[str, dict[str, int]]:
-    """Return segment → key of another experiment than `but` → how many members of it are recorded there."""
+    """Return segment → key of another experiment than `but` → how many members of it are recorded there.
+
+    A customer is there for the experiment that had the last word on them: what one push removed is no other's any more.
+    """
     files = lake.files("memberships") if segments else []
     if not files:
         return {}
     with connect() as con:
         rows = con.rows(
-            "SELECT segment, experiment, count(*) FROM (SELECT segment, experiment, id FROM "
-            f"{parquet(files)} WHERE segment IN ({texts(segments)}) AND experiment <> {text(but)} "
-            "GROUP BY ALL HAVING arg_max(state, written) IN ('member', 'intended')) GROUP BY ALL ORDER BY ALL"
+            "SELECT segment, holder, count(*) FROM (SELECT segment, id, arg_max(experiment, written) AS holder FROM "
+            f"{parquet(files)} WHERE segment IN ({texts(segments)}) GROUP BY segment, id "
+            f"HAVING arg_max(state, written) IN ('member', 'intended')) WHERE holder <> {text(but)} "
+            "GROUP BY ALL ORDER BY ALL"
         )
     found: dict[str, dict[str, int]] = {}
     for segment, key, count in rows:

@@ -26,20 +26,20 @@ def refuse_claimed(workspace: Workspace, spec: Spec) -> None:
     experiment, said = spec.experiment, []
     for path, other in read_folder(Path(spec.path).parent).experiments.items():
         said += [
-            f"segment {key} is also that of {other.key} ({path})"
+            f"segment {key} is also that of {other.key} ({path}); rename the trait in one of the two files"
             for key in shared_segments(experiment, other)
         ]
     own = set(experiment.pushed_segments) - {experiment.universal_segment}
     for key, claims in claims_of(workspace.lake, own, but=experiment.key).items():
         said += [
             f"segment {key} holds {count:,} customers of {other}, by the lake's record; push {other} once its offers "
-            "have ended, or its trait has another name"
+            "have ended, or give the trait another name in this file"
             for other, count in claims.items()
         ]
     if said:
         raise SpecError(
             f"{spec.path}: traits: {experiment.key} cannot be pushed, since it would remove another experiment's "
-            f"customers: {'; '.join(said)}. Rename the trait in one of the two files"
+            f"customers: {'. '.join(said)}"
         )
 
 

@@ -20,7 +20,7 @@ from toolkit.steps.claims import dropped_segments, refuse_claimed
 from toolkit.steps.members import Actual, actual_of, owners_of, too_full, unusable
 from toolkit.steps.messages import Messages, Told, messages_of, told_before, withdrawals_of
 from toolkit.steps.neighbours import refuse_shared_key
-from toolkit.steps.plan_words import DROPPED, NOTHING_BEGINS, forbidden, notes
+from toolkit.steps.plan_words import DROPPED, LEFT_THERE, NOTHING_BEGINS, forbidden, notes
 from toolkit.steps.standing import Standing, standing_of
 from toolkit.steps.workspace import Spec, Workspace
 
@@ -139,7 +139,7 @@ class PushPlan:
             if key not in self.dropped
         }
         if self.blocked:  # nobody is added, not even from another segment
-            desired |= {key: desired[key] & self.desired[key] for key in self._offering}
+            desired |= {key: desired[key] & self.desired[key] for key in self._offering if key in desired}
         still = frozenset().union(
             *(who for key, who in wanted.items() if key not in experiment.held_segments)
         )
@@ -206,10 +206,15 @@ def plan_push(
             kept_out |= wanted - segment.included
     offered = drawn.union(*(who for key, who in desired.items() if key not in experiment.held_segments))
     for key in dropped:  # nobody is added there, and whoever may be offered something stays
-        segment = client.segment(key)
-        if segment and not unusable(client, {key: segment}):
-            there = record[key].members | record[key].intended if segment.unbounded else segment.included
+        segment, ours = client.segment(key), record[key].members | record[key].intended
+        if segment is None:
+            continue
+        there = ours if segment.unbounded else segment.included
+        amiss = unusable(client, {key: segment}).get(key)
+        if amiss is None:
             found[key], desired[key] = segment, frozenset(there & offered)
+        elif left := (there & ours) - offered:
+            wrong[key] = type(amiss)(LEFT_THERE.format(key, len(left), amiss))
     actual = {
         key: actual_of(client, found[key], wanted, record[key], seed=seed) for key, wanted in desired.items()
     }
@@ -305,6 +310,8 @@ def refuse_blocked(plan: PushPlan) -> None:
     Raises:
         PushRefused: a standard segment is full, has rules, or holds another kind of context.
         Conflict: a segment of that name is there and is not ours.
+
+    Of segments that the file names no more only those in which somebody is whom nothing may be offered.
     """
     if plan.blocked:
         raise type(plan.blocked[0])("; ".join(map(str, plan.blocked)))

@@ -11,12 +11,16 @@ from toolkit.design.sync import SyncPlan, is_large
 from toolkit.steps.members import Actual
 from toolkit.steps.standing import Standing
 
-__all__ = ["DROPPED", "NOTHING_BEGINS", "forbidden", "notes"]
+__all__ = ["DROPPED", "LEFT_THERE", "NOTHING_BEGINS", "forbidden", "notes"]
 
 NEARLY_FULL = 0.8
 DROPPED = (
     "{}: the file has no such segment any more; nobody is added to it, whoever may be offered nothing any more leaves it, "
     "and {:,} stay: delete it at LaunchDarkly once no flag reads it"
+)
+LEFT_THERE = (
+    "{}: the file has no such segment any more, and {:,} customers whom nothing may be offered are left in it, which "
+    "cannot be changed from here ({}); take them out there, or delete it once no flag reads it"
 )
 NOTHING_BEGINS = (
     "until then nothing is offered anew and no message is released; messages are withdrawn, holdouts are added to, and "
