@@ -128,3 +128,18 @@ def test_a_protection_that_meanwhile_takes_in_nearly_everybody_is_asked_about(bu
     ):
         busy.push_while(protect_all, Place("PATCH", 3))
     assert not any(busy.vendors.attribute(each, READY) for each in CUSTOMERS)
+
+
+def test_where_it_takes_them_in_after_their_messages_are_released_it_says_so(busy, monkeypatch):
+    monkeypatch.setattr("toolkit.design.sync.LARGE_NUMBER", 5)
+
+    def protect_all() -> None:
+        busy.shop.people.update(dict.fromkeys(TREATED, True))
+        with pytest.raises(PushRefused, match="more than a fifth"):
+            busy.shop.sync()
+
+    with pytest.raises(
+        PushRefused, match="their messages are released by now, and not withdrawn. Plan again"
+    ):
+        busy.push_while(protect_all, Place("batch", 1))
+    assert all(busy.vendors.attribute(each, READY) for each in TREATED)

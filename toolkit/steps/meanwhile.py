@@ -38,8 +38,10 @@ class Meanwhile:
         beginning = frozenset(planned.announce).union(*added) & plan.eligible
         return cls(workspace, spec, beginning, allowed, plan.sync.is_empty and planned.is_empty)
 
-    def barring(self, plan: PushPlan) -> PushPlan:
+    def barring(self, plan: PushPlan, *, released: bool = False) -> PushPlan:
         """Return `plan` without whom the lake bars by now, and with what Customer.io was told by now.
+
+        `released` says that the plan's messages were released before.
 
         Raises:
             PushRefused: they are a large part of the eligible, and not allowed.
@@ -49,7 +51,7 @@ class Meanwhile:
             return plan
         barred = barred_now(self.workspace, self.spec, plan.standing, self.beginning)
         told = told_since(self.workspace, self.spec.experiment, plan.told)
-        return self._checked(plan, replace(plan.without(barred), told=told))
+        return self._checked(plan, replace(plan.without(barred), told=told), released=released)
 
     def renewing(self, plan: PushPlan) -> PushPlan:
         """Return what `plan` has in common with where everybody stands now, all sources looked at again.
@@ -60,12 +62,17 @@ class Meanwhile:
         """
         return self._checked(plan, plan.renewed(standing_of(self.workspace, self.spec)))
 
-    def _checked(self, before: PushPlan, after: PushPlan) -> PushPlan:
+    def _checked(self, before: PushPlan, after: PushPlan, *, released: bool = False) -> PushPlan:
         eligible = before.eligible
         leaving = len(eligible - after.eligible)
         if is_large(leaving, len(eligible)) and leaving > self.allowed:
+            done = (
+                "their messages are released by now, and not withdrawn"
+                if released
+                else "no message was released"
+            )
             raise PushRefused(
                 f"{self.spec.path}: while the push was under way, {leaving:,} of {len(eligible):,} eligible customers "
-                "came to be such as must not be offered anything; no message was released. Plan again"
+                f"came to be such as must not be offered anything; {done}. Plan again"
             )
         return after

@@ -149,7 +149,7 @@ def push(
     plan = withdraw(meanwhile.barring(plan))
     announce = plan.attributes(experiment, versions).announce
     say({customer: said for customer, said in announce.items() if customer not in strangers})
-    withdraw(meanwhile.barring(plan))  # who was barred while that was told
+    withdraw(meanwhile.barring(plan, released=True))  # who was barred while that was told
     refuse_blocked(plan)
     through = propagation_of_run(experiment, rows, at=at)
     return Pushed(run, writer.writes, told, tuple(refused.items()), versions, writer.refused, through, known)

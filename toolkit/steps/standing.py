@@ -171,8 +171,8 @@ def _universal(workspace: Workspace, experiment: Experiment) -> frozenset[str]:
     held = experiment.cohort.universal_holdout if experiment.cohort else None
     if held is None:
         return frozenset()
-    rows = workspace.lake.records("assignments", ["id", "arm"], experiment=held.key)
-    return frozenset(row["id"] for row in rows if row["arm"] == "holdout")
+    rows = workspace.lake.records("assignments", ["id"], experiment=held.key, arm="holdout")
+    return frozenset(row["id"] for row in rows)
 
 
 def _protection(workspace: Workspace, spec: Spec, treated: AbstractSet[str]) -> dict[str, Any]:
