@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import date
 
 import numpy as np
@@ -639,6 +640,21 @@ def test_a_row_with_a_field_too_many_is_named(case, name, before):
     file.write_text("".join([header, *[row] * before, "x," + row, *rest]))
     with pytest.raises(DataError, match=rf"{name}\.csv: row {before + 1} has (\d) fields, and the header"):
         measured(path)
+
+
+def test_a_compressed_file_that_is_cut_short_or_none_at_all_is_named(case):
+    path = case.write(csv=True)
+    text = FILES.replace("events: {source: files}", "events: {source: files, path: events.csv.gz}")
+    path.write_text(
+        text.replace("assignment: {source: files}", "assignment: {source: files, path: assignments.csv}")
+    )
+    whole = gzip.compress((path.parent / "events.csv").read_bytes())
+    (path.parent / "events.csv.gz").write_bytes(whole)
+    assert measured(path).lifts
+    for damaged in (whole[: len(whole) // 2], b"nothing of the kind"):
+        (path.parent / "events.csv.gz").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"events\.csv\.gz: cannot be read: "):
+            measured(path)
 
 
 CONVERTED = FILES.split("cohort:")[0] + (

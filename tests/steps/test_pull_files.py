@@ -410,3 +410,12 @@ def test_a_damaged_file_of_the_lake_is_not_laid_to_a_file_that_comes(folder):
     write(folder, "jsonl", [track(9, "c1", 3, 5)], "new")
     with pytest.raises(StorageError, match="the lake cannot be read"):
         pulled(folder)
+
+
+def test_a_damaged_file_that_comes_is_not_laid_to_the_lake_that_its_folder_stands_in(folder):
+    write(folder, "jsonl")
+    lake = Lake(str(folder.root))
+    (folder.root / "tracks" / "bad.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(DataError, match=r"bad\.parquet: .* and everything else"):
+        pull(Workspace(folder.workspace().settings, lake), folder.spec)
+    assert len(lake.read("events")) == 2

@@ -247,7 +247,8 @@ def _kept_apart(
         wrong = failed.__cause__ if isinstance(failed, StorageError) else failed
         if wrong is None:
             raise
-        if not isinstance(wrong, DataError) and f"{home}/" in str(wrong):
+        ours = f"{home}/" in str(wrong) and not any(each.path in str(wrong) for each in files)
+        if ours and not isinstance(wrong, DataError):
             raise StorageError(f"the lake cannot be read: {str(wrong).splitlines()[0]}") from None
         if len(files) == 1:
             said = str(wrong).splitlines()[0].rstrip(". ")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -303,16 +303,23 @@ def _unreadable(path: str, csv: Iterable[str], refused: Exception) -> DataError:
 
 
 def _ragged(path: str) -> str | None:
-    """Return what is wrong with the first row of a CSV file that has not as many fields as its header, if there is one."""
+    """Return what is wrong with the first row of a CSV file that has not as many fields as its header, if there is one.
+
+    None, too, where the file cannot be read that far: then what the engine says of it has to do.
+    """
+    import csv
     import gzip
-    from csv import reader as csv_rows
+    import zlib
 
     opener = gzip.open if path.endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as lines:
+    with (
+        suppress(OSError, EOFError, zlib.error, csv.Error),
+        opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as lines,
+    ):
         header = lines.readline()
         delimiter = max(DELIMITERS, key=header.count)
-        width = len(next(csv_rows([header], delimiter=delimiter), []))
-        for number, fields in enumerate(csv_rows(lines, delimiter=delimiter), 1):
+        width = len(next(csv.reader([header], delimiter=delimiter), []))
+        for number, fields in enumerate(csv.reader(lines, delimiter=delimiter), 1):
             if fields and len(fields) != width:
                 return (
                     f"{path}: row {number} has {len(fields)} fields, and the header {width}; "
