@@ -59,6 +59,18 @@ class Shop:
         )
         self.moment = 0
 
+    def with_messages(self, customers):
+        """Let Customer.io know these customers, and be told of them."""
+        for each in customers:
+            self.box.customerio.create(id=each)
+        names = ("customerio_site_id", "customerio_track_api_key", "customerio_track_url")
+        told = {name: self.box.environment()[name.upper()] for name in names}
+        self.settings = Settings.model_validate(self.settings.model_dump() | told)
+        self.workspace = Workspace.open(self.settings)
+        self.worker = Worker(
+            self.workspace, self.inbox.path, self.folder, Tallies(), clock=lambda: self.seconds
+        )
+
     def write(self, key, *changes):
         """Write the file of an experiment."""
         text = SPEC.format(key=key)
@@ -215,6 +227,23 @@ def test_who_comes_when_nobody_is_enrolled_is_not(shop, changes):
     assert shop.ledger() == {}
     assert shop.members() == set()
     assert shop.inbox.waiting().crossings == 0
+
+
+@pytest.mark.parametrize("mode", ["rollout", "lookup"])
+def test_an_exit_withdraws_the_message_also_where_eligibility_is_in_no_segment(shop, mode):
+    customers = [f"m{number}" for number in range(20)]
+    shop.with_messages(customers)
+    shop.write("cart")
+    shop.tell("enter", *customers)
+    assert shop.apply() == []
+    told = {who for who in customers if shop.box.customerio.find(who).attributes.get("ready_cart")}
+    assert told == treated(shop)
+    shop.write("cart", ("seed: 61", f"seed: 61\ndelivery: {{mode: {mode}}}"))
+    leaver = min(told)
+    shop.tell("exit", leaver)
+    assert shop.apply() == []
+    ready = {who for who in customers if shop.box.customerio.find(who).attributes.get("ready_cart")}
+    assert ready == told - {leaver}
 
 
 def test_an_exit_of_somebody_whom_a_file_assigned_ends_their_eligibility(shop):

@@ -168,7 +168,7 @@ def _enrol(workspace: Workspace, spec: Spec, customers: Sequence[str]) -> int:
 def _push(workspace: Workspace, spec: Spec) -> int:
     """Push, where there is something that LaunchDarkly can be told; return how many requests changed something."""
     experiment = spec.experiment
-    if not experiment.traits or experiment.identity.key == "email" or experiment.delivery.mode != "segments":
+    if not experiment.traits or experiment.identity.key == "email":
         return 0
     with open_launchdarkly(workspace, spec) as client:
         try:
