@@ -12,7 +12,7 @@ from tests.readout.pages import Nodes, changed, page, site
 from tests.readout.screenshots import IMAGES
 from tests.readout.stories import STORIES
 from toolkit.errors import DataError, ToolkitError
-from toolkit.readout import Readout
+from toolkit.readout import Readout, render
 from toolkit.readout.index import write_index
 from toolkit.readout.render import NOTEBOOK, publish
 
@@ -34,6 +34,29 @@ def test_a_failed_cell_publishes_nothing_and_leaves_the_last_page_alone(record, 
     assert target.read_text() == before
     assert (tmp_path / "on-files" / "2026-01-22.failed" / "readout.ipynb").exists()
     assert "2026-01-22.failed" in str(failed.value)
+
+
+def test_what_killed_runs_left_is_put_in_order_by_the_next_and_what_is_in_the_making_is_not_touched(
+    record, tmp_path
+):
+    home = publish(record, tmp_path).parents[1]
+    (home / "2026-01-22").rename(home / ".2026-01-22.old.4711")
+    for name in (".2026-01-15.x1y2z3ab", ".2026-01-29.old.4711", "2026-01-29", "2026-01-29.failed", ".notes"):
+        (home / name).mkdir()
+    before = {each.name for each in home.iterdir()}
+    with render._at_work(home):
+        (home / ".2026-02-05.in-the-making").mkdir()
+        with render._at_work(home):
+            assert (home / ".2026-02-05.in-the-making").exists()
+    assert {each.name for each in home.iterdir()} - before == {"2026-01-22", ".2026-02-05.in-the-making"}
+    publish(record, tmp_path)
+    assert {each.name for each in home.iterdir()} == {
+        "2026-01-22",
+        "2026-01-29",
+        "2026-01-29.failed",
+        ".notes",
+    }
+    assert (home / "2026-01-22" / "index.html").exists()
 
 
 def test_the_same_record_gives_the_same_bytes_in_any_folder(record, tmp_path):

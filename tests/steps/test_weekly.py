@@ -196,6 +196,16 @@ def test_a_digest_reads_as_written_where_markdown_finds_nothing_in_it(case, publ
     assert f": provisional. {told}\n" in said
 
 
+def test_a_digest_marks_what_is_simulated(case, published):
+    record = run(case, FIRST).record
+    made_up = record | {"provenance": record["provenance"] | {"simulated": True}}
+    real, simulated = (Entry(name, each, None, None, None) for name, each in (("a", record), ("b", made_up)))
+    said = digest_of([real, simulated], as_of="2026-01-14")
+    assert (said.count("(simulated)"), "made-up shoppers" in said) == (1, False)
+    assert "**Simulated: made-up shoppers and vendors**" in digest_of([simulated], as_of="2026-01-14")
+    assert "imulated" not in digest_of([real], as_of="2026-01-14")
+
+
 def test_a_digest_that_cannot_be_written_leaves_nothing_behind(case, published, tmp_path):
     outcome = run(case, FIRST)
     with pytest.raises(Exception, match="cannot be written"):

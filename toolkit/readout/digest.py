@@ -63,6 +63,9 @@ def digest_of(entries: Sequence[Entry], *, as_of: str, base: str = "") -> str:
     `base` is where the reports folder can be opened, such as `https://…/reports`; links are relative without it.
     """
     lines = [f"# Retention experiments, week to {as_of}", ""]
+    shown = [each for each in entries if each.record]
+    if shown and all(_simulated(each.record) for each in shown):
+        lines += [f"**{words.SIMULATED}**", ""]
     alerts = [
         f"- {_named(each, base)}: {_plain(change)}."
         for each in entries
@@ -75,7 +78,6 @@ def digest_of(entries: Sequence[Entry], *, as_of: str, base: str = "") -> str:
         if alerts
         else ["Nothing needs a look that did not last week.", ""]
     )
-    shown = [each for each in entries if each.record]
     if shown:
         lines += ["## Where they stand", ""]
         lines += [f"- {_named(each, base)}: {_plain(_said(each.record))}" for each in shown if each.record]
@@ -100,7 +102,12 @@ def _status(status: str) -> str:
 
 def _named(entry: Entry, base: str) -> str:
     name = entry.record["design"]["name"] if entry.record else PurePosixPath(entry.spec).stem
-    return _link(str(name), entry.link, base) if entry.link else f"**{_plain(str(name))}**"
+    named = _link(str(name), entry.link, base) if entry.link else f"**{_plain(str(name))}**"
+    return f"{named} (simulated)" if _simulated(entry.record) else named
+
+
+def _simulated(record: Mapping[str, Any] | None) -> bool:
+    return bool(record and record["provenance"].get("simulated"))
 
 
 def _link(name: str, path: str, base: str) -> str:

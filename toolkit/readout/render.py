@@ -8,7 +8,8 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "weekly_readout.i
 PARAMETERS = {"record": str}
 KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+LEFT = re.compile(r"\.(\d{4}-\d{2}-\d{2})\.(old\.)?.+")
+"""What a run that was killed leaves: a report in the making, or the one that it was about to replace."""
 DOWNLOADS = (("JSON", "readout.json"), ("CSV", "readout.csv"))
 """What lies beside a page, and is linked from it."""
 
@@ -47,8 +50,8 @@ def publish(
     """Write `reports/<key>/<as_of>/{readout.json, readout.csv, readout.ipynb, index.html}` and return the page's path.
 
     Everything is made beside its place and then moved there whole: nobody sees half a report. A failed cell
-    leaves what was published before as it was. `shown_as` is what a message calls `reports`, where that is only
-    a stage for what is published elsewhere.
+    leaves what was published before as it was. What was left by runs that were killed is removed, or put back.
+    `shown_as` is what a message calls `reports`, where that is only a stage for what is published elsewhere.
 
     Raises:
         ReadoutFailed: a cell failed; the notebook is kept for a look, and the message says where.
@@ -60,6 +63,17 @@ def publish(
     home = reports.resolve() / str(record["experiment"])
     try:
         home.mkdir(parents=True, exist_ok=True)
+    except OSError as refused:
+        raise StorageError(f"{home}: cannot be written: {refused.strerror}") from None
+    with _at_work(home):
+        _published(record, home, notebook, given, kernel, shown_as or str(reports))
+    return reports / str(record["experiment"]) / str(record["as_of"]) / "index.html"
+
+
+def _published(
+    record: Mapping[str, Any], home: Path, notebook: Path, given: Mapping[str, Any], kernel: str, reports: str
+) -> None:
+    try:
         staging = Path(tempfile.mkdtemp(prefix=f".{record['as_of']}.", dir=home))
     except OSError as refused:
         raise StorageError(f"{home}: cannot be written: {refused.strerror}") from None
@@ -73,11 +87,9 @@ def publish(
             shutil.rmtree(kept, ignore_errors=True)
             staging.chmod(0o755)
             staging.rename(kept)
-            place = Path(home.name, kept.name, "readout.ipynb")
-            seen = f"{shown_as}/{place.as_posix()}" if shown_as else reports / place
             raise ReadoutFailed(
                 f"{record['experiment']}: the notebook failed, nothing was published: {executed} "
-                f"(kept in {seen})"
+                f"(kept in {reports}/{home.name}/{kept.name}/readout.ipynb)"
             )
         sections = [Markup(html) for html in executed]  # noqa: S704 (escaped where it was made)
         title = f"{record['design']['name']}, {record['as_of']}"
@@ -89,7 +101,40 @@ def publish(
         raise StorageError(f"{place}: cannot be written: {refused.strerror}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return reports / str(record["experiment"]) / str(record["as_of"]) / "index.html"
+
+
+@contextmanager
+def _at_work(home: Path) -> Iterator[None]:
+    """Hold an experiment's folder, beside others who publish there; who comes first puts in order what was left there.
+
+    Raises:
+        StorageError: the folder cannot be read.
+    """
+    import fcntl  # noqa: PLC0415 (not on every system)
+
+    try:
+        held = os.open(home, os.O_RDONLY)
+    except OSError as refused:
+        raise StorageError(f"{home}: cannot be read: {refused.strerror}") from None
+    try:
+        with suppress(OSError):  # somebody is at work there, or the file system knows no locks
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _put_in_order(home)
+        with suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(held)
+
+
+def _put_in_order(home: Path) -> None:
+    """Remove what was left in the making; a report that was about to be replaced, and was not, is put back."""
+    for each in list(home.iterdir()):
+        left = LEFT.fullmatch(each.name)
+        if left and left[2] and not (home / left[1]).exists():
+            each.rename(home / left[1])
+        elif left:
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def _known(given: Mapping[str, Any]) -> None:

@@ -68,7 +68,7 @@ def readout(
         return found, publish(found, workspace.reports)
     found = record(workspace, spec, as_of=as_of)
     page = publish(found, workspace.reports)
-    keep(workspace, found)
+    keep(workspace, found)  # only now: later pages compare themselves with what was shown
     return found, page
 
 
