@@ -18,15 +18,17 @@ from nbconvert import HTMLExporter
 
 from tests.notebooks.conftest import AS_OF
 from toolkit.errors import NotEnoughData, SpecError
-from toolkit.notebook import explore_cap, explore_power, show
+from toolkit.notebook import explore_cap, explore_power, show, start_with_files
 from toolkit.notebook.explore_power import planned_of
 from toolkit.notebook.explorer import Answer, Explorer, Slider
 from toolkit.readout import Readout
 from toolkit.readout.figures import percent
+from toolkit.settings import Settings
 from toolkit.stats.trade_offs import smallest_at
 from toolkit.steps.caps import caps
 from toolkit.steps.design import design
 from toolkit.steps.readout import record
+from toolkit.steps.workspace import Spec, Workspace
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,6 +98,33 @@ def test_a_cap_says_of_whom_its_quantile_is(cap):
     assert (
         "Quantiles are of these numbers alone; a measurement takes them over all arms' customers" in cap.said
     )
+
+
+def test_where_few_have_bought_the_caps_that_would_cut_everybody_are_left_out(tmp_path):
+    path = start_with_files(tmp_path)
+    path.write_text(path.read_text().replace("value: amount, window", "value: amount, cap: 0.99, window"))
+    assigned = (tmp_path / "assignments.csv").read_text().splitlines()
+    held = {row.split(",")[0] for row in assigned if ",holdout," in row}
+    header, *rows = (tmp_path / "events.csv").read_text().splitlines()
+    orders = sorted(
+        (row for row in rows if "Order Completed" in row), key=lambda row: row.split(",")[0] in held
+    )
+    files = Workspace.open(Settings(lift_home=str(tmp_path / "lake"))), Spec.read(path)
+
+    def with_orders(count):
+        (tmp_path / "events.csv").write_text("\n".join([header, orders[0], *orders[-count:]]))
+        return caps(*files, "revenue", as_of=AS_OF)
+
+    found = with_orders(6)
+    assert 0.99 not in [each.quantile for each in found.choices]
+    assert found.choices[-1].quantile is None
+    assert all(each.value > 0 for each in found.choices[:-1])
+    shown = explore_cap(found, "USD")
+    assert "The planned 0.99 lies among customers who have nothing" in shown.said
+    assert shown.sliders[0].at == 0
+    orders = orders[:2]
+    with pytest.raises(NotEnoughData, match="nobody has a number above zero"):
+        with_orders(1)
 
 
 def test_caps_of_what_is_no_mean_are_refused(files):

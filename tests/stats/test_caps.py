@@ -43,5 +43,11 @@ def test_without_a_cap_all_is_kept_and_the_tail_is_doubted():
 def test_a_cap_on_nothing_is_refused():
     with pytest.raises(ValueError, match="nobody has a number"):
         choice_of(np.array([]), 100, 0.99, treated=[90], held=10, alpha=0.05, power=0.8)
-    with pytest.raises(ValueError, match="nobody has a number"):
-        choice_of(np.array([5.0]), 1000, 0.9, treated=[90], held=10, alpha=0.05, power=0.8)
+    with pytest.raises(ValueError, match="the same number"):
+        choice_of(np.full(100, 5.0), 100, None, treated=[90], held=10, alpha=0.05, power=0.8)
+
+
+def test_a_quantile_among_those_who_have_nothing_is_no_choice():
+    assert choice(0.95) is None
+    assert choice_of(np.array([5.0]), 1000, 0.9, treated=[90], held=10, alpha=0.05, power=0.8) is None
+    assert choice(0.97).value > 0

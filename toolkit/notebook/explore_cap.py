@@ -45,19 +45,27 @@ def explore_cap(found: Caps, currency: str | None = None) -> Explorer:
         1.15 * max(each.relative for each in choices),
         upright="cap chosen",
     )
-    planned = next(at for at, each in enumerate(choices) if each.quantile == found.planned)
+    planned = next((at for at, each in enumerate(choices) if each.quantile == found.planned), None)
     return Explorer(
         f"{found.title}: choose a cap for {words.metric_name(found.metric)}",
         f"From {found.source}. A lower cap cuts more and finds smaller effects on what is left; `cap: auto` would be "
         f"{found.auto:.4g} at the planned sizes. Quantiles are of these numbers alone; a measurement takes them "
-        "over all arms' customers, where another number stands for the same quantile. Effects are without covariates, at one look.",
-        (Slider("cap", tuple(_stop(found, each) for each in choices), planned),),
+        "over all arms' customers, where another number stands for the same quantile. Effects are without covariates, at one look."
+        f"{_waiting(found) if planned is None else ''}",
+        (Slider("cap", tuple(_stop(found, each) for each in choices), planned or 0),),
         ("at this cap",),
         tuple((name, (Answer(CAP, said),)) for name, said in rows),
         pictures=(str(picture),),
         marks=((PLACE_TOKEN, Answer(CAP, tuple(f"{across(at / last):.1f}" for at in range(last + 1)))),),
         told="Smallest relative effect against the quantile capped at; upright the cap chosen.",
         name="cap",
+    )
+
+
+def _waiting(found: Caps) -> str:
+    """Return what to say of a planned cap that is not among the choices."""
+    return (
+        f" The planned {found.planned:.4g} lies among customers who have nothing, so that it cannot cap yet."
     )
 
 

@@ -43,14 +43,14 @@ def choice_of(
     held: int,
     alpha: float,
     power: float,
-) -> CapChoice:
-    """Return what a cap at `quantile` does; `amounts` are the numbers that are not zero, of so many `customers`.
+) -> CapChoice | None:
+    """Return what a cap at `quantile` does, None where it would leave all the same; `amounts` are the numbers that are not zero, of so many `customers`.
 
     For arms of `treated` and `held` customers, of which the smallest treated one counts. Looks at all numbers
     together, never at a difference between arms, so that choosing by it does not choose a result.
 
     Raises:
-        ValueError: nobody has a number, or all have the same.
+        ValueError: nobody has a number above zero, or all have the same.
     """
     zeros = np.zeros(customers - len(amounts))
     numbers = np.concatenate([zeros, np.asarray(amounts, dtype=float)])
@@ -61,8 +61,12 @@ def choice_of(
     mean = float(capped.mean())
     centred = capped - mean
     variance = float(centred @ centred) / (customers - 1)
-    if total <= 0 or mean <= 0 or variance <= 0:
-        raise ValueError("nobody has a number above zero, or a cap that cuts everybody's")
+    if total <= 0:
+        raise ValueError("nobody has a number above zero")
+    if cap is not None and (cap <= 0 or mean <= 0 or variance <= 0):
+        return None
+    if variance <= 0:
+        raise ValueError("everybody has the same number")
     shape = Shape(
         "mean",
         customers,

@@ -24,8 +24,9 @@ class Caps:
 
     Attributes:
         source: whose numbers these are, in words; a quantile is of them alone, where a measurement's is over all arms.
-        auto: the quantile of `cap: auto` at the planned sizes; it is among the choices.
+        auto: the quantile of `cap: auto` at the planned sizes.
         planned: the file's, as a quantile; None where it does not cap.
+        choices: of those two and usual ones, whichever would cut some customers' numbers and not everybody's.
     """
 
     experiment: str
@@ -73,7 +74,7 @@ def caps(
     planned = auto if own == "auto" else own
     quantiles = sorted({*QUANTILES, auto, *([planned] if planned is not None else [])})
     try:
-        choices = tuple(
+        found = tuple(
             choice_of(
                 past.values[metric],
                 customers,
@@ -87,4 +88,9 @@ def caps(
         )
     except ValueError as wrong:
         raise NotEnoughData(f"{spec.path}: {metric}: {wrong}") from None
+    choices = tuple(each for each in found if each)
+    if len(choices) < 2:
+        raise NotEnoughData(
+            f"{spec.path}: {metric}: every cap would lie among the customers who have nothing"
+        )
     return Caps(experiment.key, experiment.title, metric, past.source, auto, planned, choices)
