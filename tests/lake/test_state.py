@@ -485,6 +485,26 @@ def test_a_state_that_finds_no_room_takes_back_what_it_wrote(tmp_path, monkeypat
     assert {each.name for each in (home / "state" / "grows").iterdir()} == before
 
 
+def test_a_state_that_is_in_place_stays_though_older_files_cannot_be_cleaned_away(tmp_path, monkeypatch, used):
+    home, path = tmp_path / "lake", write_spec(tmp_path)
+    world = World(home, 11)
+    for week in range(3):
+        world.week(week)
+        said(home, path, day(week))
+
+    def gone(*_, **__):
+        raise FileNotFoundError("another process was there before")
+
+    world.week(3)
+    with monkeypatch.context() as crowded:
+        crowded.setattr(state.Store, "_clean", gone)
+        said(home, path, day(3))
+    used.clear()
+    world.week(4)
+    same(said(home, path, day(4)), fresh(home, path, day(4), tmp_path / "aside"))
+    assert used
+
+
 def test_a_look_at_days_to_come_does_not_end_what_is_kept(tmp_path, used):
     home, path = tmp_path / "lake", write_spec(tmp_path)
     world = World(home, 11)

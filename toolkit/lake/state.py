@@ -241,6 +241,7 @@ class Store:
         self.made.append(waiting.name)
         waiting.write_text(json.dumps({**whole, "digest": _digest(whole)}), encoding="utf-8")
         waiting.replace(self.folder / MANIFEST)
+        self.made.clear()  # they are the state's now, whatever comes after
         self._clean({MANIFEST, TRIED, *state.files, *before})
 
     def _clean(self, needed: set[str]) -> None:
