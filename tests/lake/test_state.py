@@ -485,7 +485,9 @@ def test_a_state_that_finds_no_room_takes_back_what_it_wrote(tmp_path, monkeypat
     assert {each.name for each in (home / "state" / "grows").iterdir()} == before
 
 
-def test_a_state_that_is_in_place_stays_though_older_files_cannot_be_cleaned_away(tmp_path, monkeypatch, used):
+def test_a_state_that_is_in_place_stays_though_older_files_cannot_be_cleaned_away(
+    tmp_path, monkeypatch, used
+):
     home, path = tmp_path / "lake", write_spec(tmp_path)
     world = World(home, 11)
     for week in range(3):

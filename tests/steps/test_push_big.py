@@ -252,6 +252,23 @@ def test_a_standard_segment_never_becomes_a_big_one_and_whoever_must_leave_it_do
     assert {who for who in team.arms if team.attribute(who, READY)} == team.members(ELIGIBLE)
 
 
+def test_whoever_finds_no_room_in_a_renamed_traits_segment_keeps_what_they_have_in_the_old_one(team):
+    everyone, spec = team.arms, team.spec
+    team.spec = spec.replace("free_shipping_eligible", "shipping_eligible")
+    team.arms = people(10)
+    team.push()
+    team.spec, team.arms = spec, everyone
+    team.with_messages()
+    team.push()
+    team.spec = spec.replace("free_shipping_eligible", "shipping_eligible")
+    team.protected = {"c000003"}
+    with pytest.raises(PushRefused, match="never turned into a big one"):
+        team.push()
+    assert team.members("lift-shipping-eligible") == set(people(10)) - team.protected
+    assert team.members(ELIGIBLE) == set(people(MANY)) - team.protected
+    assert {who for who in team.arms if team.attribute(who, READY)} == team.members(ELIGIBLE)
+
+
 def test_a_big_segment_of_another_kind_of_context_is_not_touched(pushed):
     state = pushed.box.launchdarkly
     state.put_segment(replace(state.segments[ELIGIBLE], kind="device"))

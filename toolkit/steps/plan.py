@@ -183,17 +183,16 @@ def plan_push(
     desired = {
         segment: everyone[segment] - record[segment].refused.keys() for segment in experiment.pushed_segments
     }
-    drawn: frozenset[str] = frozenset()
-    if experiment.delivery.mode != "segments":
-        drawn = frozenset().union(
-            *(who for key, who in everyone.items() if key not in experiment.held_segments)
-        )
+    offered = frozenset().union(
+        *(who for key, who in everyone.items() if key not in experiment.held_segments)
+    )
+    drawn = offered if experiment.delivery.mode != "segments" else frozenset()
     found = {key: client.segment(key) for key in desired}
     wrong: dict[str, ToolkitError] = dict(unusable(client, found))
     unfit, ready = bool(wrong), f"ready_{experiment.key}"
     told, kept_out, seed = told_before(workspace, experiment), set[str](), workspace.now().isoformat()
     if unfit:  # then nothing is begun anywhere, and what must end ends
-        drawn = drawn.union(*(who for key, who in everyone.items() if key not in experiment.held_segments))
+        drawn = offered
         desired = {key: who for key, who in desired.items() if key not in wrong}
         desired = {key: who for key, who in desired.items() if key in experiment.held_segments or found[key]}
         for key in desired.keys() - set(experiment.held_segments):
@@ -204,7 +203,6 @@ def plan_push(
         if segment and (full := too_full(key, segment, wanted)):
             wrong[key], desired[key] = full, wanted & segment.included
             kept_out |= wanted - segment.included
-    offered = drawn.union(*(who for key, who in desired.items() if key not in experiment.held_segments))
     for key in dropped:  # nobody is added there, and whoever may be offered something stays
         segment, ours = client.segment(key), record[key].members | record[key].intended
         if segment is None:
