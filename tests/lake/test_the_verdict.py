@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.lake.two_arms import two_arms
+from toolkit.lake.tables import Lake
+from toolkit.settings import Settings
+from toolkit.steps.measure import measure
+from toolkit.steps.workspace import Spec, Workspace
 
 
 def first(of, n):
@@ -77,3 +84,47 @@ def test_how_far_something_moved_is_said_without_a_sign(tmp_path):
     assert text == "Treatment lowered y by 7.00 (95% interval −7.28 to −6.72)."
     text = two_arms(tmp_path, metric, y=numbers).verdict.text
     assert text.endswith("; the smallest effect it would find is 0.40).")
+
+
+TENTH, LAST = date(2026, 1, 10), date(2026, 2, 28)
+ONE_LOOK = """\
+key: one-look
+start: 2026-01-01
+end: 2026-03-01
+cohort: {source: files, entry: ENTRY, path: assignments.parquet}
+arms: {holdout: 0.5, treatment: 0.5}
+control: holdout
+assignment: {source: files}
+events: {source: files}
+metrics:
+  - {name: bought, kind: conversion, event: Order Completed, role: primary WINDOW}
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "window", "grows"),
+    [
+        ("rolling", "", True),
+        ("rolling", ", window: 3d", True),
+        ("snapshot", "", True),
+        ("snapshot", ", window: 3d", False),
+    ],
+)
+def test_where_one_look_is_planned_a_decision_while_the_numbers_still_grow_says_what_that_is_worth(
+    tmp_path, entry, window, grows
+):
+    start = pd.Timestamp("2026-01-02", tz="UTC")
+    ids = [f"c{n}" for n in range(800)]
+    arms = np.repeat(["holdout", "treatment"], 400)
+    pd.DataFrame({"id": ids, "arm": arms, "assigned_at": start}).to_parquet(tmp_path / "assignments.parquet")
+    buyers = pd.DataFrame({"id": ids[:40] + ids[400:520], "name": "Order Completed", "timestamp": start})
+    later = {"id": "c1", "name": "Visited", "timestamp": start + pd.to_timedelta([8, 58], unit="D")}
+    pd.concat([buyers, pd.DataFrame(later)]).to_parquet(tmp_path / "events.parquet")
+    path, home = tmp_path / "one-look.yml", str(tmp_path / "lake")
+    path.write_text(ONE_LOOK.replace("ENTRY", entry).replace(" WINDOW", window))
+    workspace = Workspace(Settings(lift_home=home), Lake(home))
+    said = [measure(workspace, Spec.read(path), as_of=on).verdict for on in (TENTH, LAST)]
+    assert [each.status for each in said] == ["incremental", "incremental"]
+    warned = ["One look is planned, and enrolment ends on 2026-03-01" in each.text for each in said]
+    assert [bool(each.caution) for each in said] == warned
+    assert warned == [grows, False]

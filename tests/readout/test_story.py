@@ -104,6 +104,13 @@ def test_data_that_have_not_all_come_in_are_provisional_whatever_the_verdict(sto
     assert "<strong>Provisional.</strong> 91% of what will count has come in." in head
     assert "91% complete" in head
     assert told(record).why.endswith("confirm it on the next page.")
+
+
+def test_what_a_decision_before_its_time_is_worth_stands_beside_what_to_do(stories):
+    record = stories["win"]
+    caution = "One look is planned, and enrolment ends on 2026-03-01."
+    record["verdict"] |= {"text": f"{record['verdict']['text']} {caution}", "caution": caution}
+    assert told(record).why.endswith(f" {caution}")
     record["maturity"] = None
     assert "Provisional" not in str(Readout(record).headline().html)
 

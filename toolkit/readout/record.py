@@ -16,7 +16,7 @@ from toolkit.stats.compliance import Exposed, Refused
 from toolkit.stats.curve import Schedule
 from toolkit.stats.estimate import Estimate, Relative
 from toolkit.stats.maturity import Maturity
-from toolkit.stats.results import Block, Check, Correction, Lift, Measurement
+from toolkit.stats.results import Block, Check, Correction, Lift, Measurement, Verdict
 from toolkit.stats.value import Money, Worth
 
 __all__ = ["as_json", "record_of"]
@@ -52,7 +52,7 @@ def record_of(
         ],
         "checks": [_check(check) for check in measurement.checks],
         "lifts": [_lift(lift, believed=not measurement.failed) for lift in measurement.lifts],
-        "verdict": {"status": measurement.verdict.status, "text": measurement.verdict.text},
+        "verdict": _verdict(measurement.verdict),
         "looks": _looks(measurement.schedule),
         "curve": _curve(experiment, measurement.schedule),
         "sizes": _sizes(experiment, measurement.schedule),
@@ -73,6 +73,11 @@ def record_of(
 def as_json(record: dict[str, Any]) -> str:
     """Return `record` as text: UTF-8, indented, the same for the same record."""
     return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _verdict(verdict: Verdict) -> dict[str, str]:
+    said = {"status": verdict.status, "text": verdict.text}
+    return said | {"caution": verdict.caution} if verdict.caution else said
 
 
 def _check(check: Check) -> dict[str, Any]:

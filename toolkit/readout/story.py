@@ -56,6 +56,8 @@ def told(
             why = f"{why} Harm to {titles} cannot be judged yet."
     if status != "provisional" and (record.get("maturity") or {}).get("provisional"):
         why = f"{why} Orders or refunds are still to come: confirm it on the next page."
+    if caution := record["verdict"].get("caution"):
+        why = f"{why} {caution}"
     if not primary and not harmed:
         return Story(words.prose(record["verdict"]["text"], record), do, why)
     metrics = {each.metric for each in primary}

@@ -115,10 +115,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer in one word and one sentence."""
+    """The answer in one word and one sentence.
+
+    Attributes:
+        caution: what a decision is worth that comes before its time; the text ends with it.
+    """
 
     status: VerdictStatus
     text: str
+    caution: str = ""
 
 
 @dataclass(frozen=True, slots=True)

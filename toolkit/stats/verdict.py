@@ -19,8 +19,11 @@ def verdict_of(
     schedule: Schedule | None = None,
     *,
     why_provisional: str | None,
+    caution: str = "",
 ) -> Verdict:
     """Return what may be said.
+
+    `caution` is added to what is decided.
 
     A failed check withholds everything. Until the data are complete (`why_provisional` says why they are
     not), what is said is provisional, unless a `schedule` of looks has a boundary for saying it early. Then harm
@@ -30,6 +33,18 @@ def verdict_of(
     A guardrail that is not trusted harms nothing and clears nothing: it is named, and why. No harm needs all of
     them, and an increment none of which the numbers, such as they are, look like harm.
     """
+    said = _verdict(experiment, lifts, checks, schedule, why_provisional)
+    decided = said.status in {"incremental", "harm", "no_harm"}
+    return Verdict(said.status, f"{said.text} {caution}", caution) if caution and decided else said
+
+
+def _verdict(
+    experiment: Experiment,
+    lifts: Sequence[Lift],
+    checks: Sequence[Check],
+    schedule: Schedule | None,
+    why_provisional: str | None,
+) -> Verdict:
     failed = [check for check in checks if check.status == "fail"]
     if failed:
         why = "; ".join(check.detail for check in failed)

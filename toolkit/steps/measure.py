@@ -54,6 +54,7 @@ def measure(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> M
         why_provisional=_why_provisional(
             experiment, evidence, experiment.end_of(found.as_of), found.maturity
         ),
+        caution=_caution(experiment, evidence, experiment.end_of(found.as_of)),
     )
     keep_state(workspace.lake, experiment, evidence)
     tables = {
@@ -216,6 +217,22 @@ def _why_provisional(
     elif windows and last and as_of_end < last + max(windows):
         return f"the last customers' windows close on {last + max(windows):%Y-%m-%d}"
     return maturity.text if maturity and maturity.provisional else None
+
+
+def _caution(experiment: Experiment, evidence: Evidence, as_of_end: datetime) -> str:
+    """Return what to add to a decision by the one look that is planned, where it comes before its time.
+
+    That is while customers enrol, or while what they do still adds to the numbers.
+    """
+    rolling = bool(experiment.cohort and experiment.cohort.entry == "rolling")
+    primary = [each for each in experiment.metrics if each.role == "primary"] or experiment.metrics
+    grows = evidence.told is not None and not all(each.window for each in primary)
+    if experiment.analysis.looks == "weekly" or as_of_end >= experiment.ends_at or not (rolling or grows):
+        return ""
+    return (
+        f"One look is planned, and enrolment ends on {experiment.end}: whoever looks sooner, and again until something "
+        f"is found, finds it by chance in more than {100 * experiment.analysis.alpha:g}% of experiments."
+    )
 
 
 def _notes(evidence: Evidence) -> tuple[str, ...]:
