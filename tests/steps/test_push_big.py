@@ -11,11 +11,11 @@ import pytest
 from ldclient import Config, Context, LDClient
 from ldclient.config import BigSegmentsConfig
 
-from tests.steps.team import ELIGIBLE, HOLDOUT, READY, Team, people
+from tests.steps.team import ELIGIBLE, HOLDOUT, READY, SMALL, Team, people
 from toolkit.clients import LaunchDarkly, launchdarkly_big
 from toolkit.errors import Conflict, NotReady, PushRefused, ToolkitError, WaitingForPerson
 from toolkit.lake.memberships import Membership, append_memberships
-from toolkit.sandbox import Sandbox, big_segments
+from toolkit.sandbox import Fault, Sandbox, big_segments
 from toolkit.sandbox.big_segments import BigStore, hashed
 from toolkit.sandbox.big_store import StateStore
 from toolkit.sandbox.launchdarkly import serves
@@ -267,6 +267,19 @@ def test_whoever_finds_no_room_in_a_renamed_traits_segment_keeps_what_they_have_
     assert team.members("lift-shipping-eligible") == set(people(10)) - team.protected
     assert team.members(ELIGIBLE) == set(people(MANY)) - team.protected
     assert {who for who in team.arms if team.attribute(who, READY)} == team.members(ELIGIBLE)
+
+
+def test_whoever_finds_no_room_in_one_segment_keeps_another_when_somebody_changes_it_meanwhile(team):
+    team.spec = team.spec.replace("arms: [treated], max_age", "arms: [treated, growing], max_age")
+    everyone, team.arms = team.arms | people(5, "growing", "g"), people(10)
+    team.push()
+    team.arms = everyone
+    for _ in range(2):
+        with pytest.raises(PushRefused, match="never turned into a big one"):
+            team.push()
+        assert team.members(SMALL) == set(people(5, "growing", "g"))
+        team.protected = {"c000003"}
+        team.box.fail(Fault("launchdarkly", "status", status=409, method="PATCH", times=1))
 
 
 def test_a_big_segment_of_another_kind_of_context_is_not_touched(pushed):

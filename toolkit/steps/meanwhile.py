@@ -35,7 +35,7 @@ class Meanwhile:
         """Return what looks again for a plan that was just made."""
         planned = plan.attributes(spec.experiment, None)
         added = (change.add for change in plan.sync.changes if not change.holdout)
-        beginning = frozenset(planned.announce).union(*added) & plan.eligible
+        beginning = frozenset(planned.announce).union(*added) & plan.offered
         return cls(workspace, spec, beginning, allowed, plan.sync.is_empty and planned.is_empty)
 
     def barring(self, plan: PushPlan, *, released: bool = False) -> PushPlan:

@@ -93,9 +93,14 @@ class PushPlan:
         return {segment: record.refused for segment, record in self.record.items() if record.refused}
 
     @property
-    def eligible(self) -> frozenset[str]:
+    def offered(self) -> frozenset[str]:
         """Return everyone who is to be in an eligibility segment, or is drawn by the flag."""
-        return self.drawn.union(*(self.desired[key] for key in self._offering)) - self.kept_out
+        return self.drawn.union(*(self.desired[key] for key in self._offering))
+
+    @property
+    def eligible(self) -> frozenset[str]:
+        """Return whose message may go: who is offered something, and waits for no other segment."""
+        return self.offered - self.kept_out
 
     @property
     def dropped(self) -> frozenset[str]:
@@ -129,12 +134,12 @@ class PushPlan:
 
         Whoever moved on to another value meanwhile goes there. Who is new waits for the next plan.
         """
-        experiment, eligible = self.facts.experiment, self.eligible
+        experiment, offered = self.facts.experiment, self.offered
         wanted = {
             key: who - self.record[key].refused.keys() for key, who in standing.desired(experiment).items()
         }
         desired = {
-            key: wanted[key] & eligible if key in self._offering else wanted[key]
+            key: wanted[key] & offered if key in self._offering else wanted[key]
             for key in self.desired
             if key not in self.dropped
         }
