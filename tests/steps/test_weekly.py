@@ -104,7 +104,9 @@ def test_a_rebuild_refuses_what_it_cannot_find_again(case, published):
         step.rebuilt(workspace_of(case), Spec.read(case.write()), as_of=FIRST)
     run(case, FIRST)
     case.events["amount"] += 1
-    with pytest.raises(DataError, match=r"was .* and is .* has a file that it reads changed"):
+    with pytest.raises(
+        DataError, match=r"was .* and is .* has a file that it reads changed.* version of lift"
+    ):
         step.rebuilt(workspace_of(case), Spec.read(case.write()), as_of=FIRST)
     case.spec += "name: Another\n"
     with pytest.raises(SpecError, match="has changed since the readout of 2026-01-14"):

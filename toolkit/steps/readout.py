@@ -78,7 +78,7 @@ def rebuilt(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> d
     Raises:
         NotEnoughData: none was kept for that date.
         SpecError: the experiment file is another than it was then.
-        DataError: what can be read now says something else; a file beside the experiment has changed.
+        DataError: what can be read now says something else: a file beside the experiment has changed, or lift has.
     """
     day = as_of or workspace.today(spec.experiment.zone)
     before = kept(workspace, spec, on=day)
@@ -104,7 +104,7 @@ def rebuilt(workspace: Workspace, spec: Spec, *, as_of: date | None = None) -> d
     if where:
         raise DataError(
             f"{spec.path}: what can be read now does not give the readout of {day}: {where}; has a file that it "
-            "reads changed since, or was the lake vacuumed?"
+            "reads changed since, was the lake vacuumed, or was it made by another version of lift?"
         )
     return before
 
