@@ -63,8 +63,8 @@ class Meanwhile:
         return self._checked(plan, plan.renewed(standing_of(self.workspace, self.spec)))
 
     def _checked(self, before: PushPlan, after: PushPlan, *, released: bool = False) -> PushPlan:
-        eligible = before.eligible
-        leaving = len(eligible - after.eligible)
+        eligible = before.offered
+        leaving = len(eligible - after.offered)
         if is_large(leaving, len(eligible)) and leaving > self.allowed:
             done = (
                 "their messages are released by now, and not withdrawn"
