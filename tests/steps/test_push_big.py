@@ -252,6 +252,18 @@ def test_a_standard_segment_never_becomes_a_big_one_and_whoever_must_leave_it_do
     assert {who for who in team.arms if team.attribute(who, READY)} == team.members(ELIGIBLE)
 
 
+def test_a_holdouts_segment_that_is_full_is_made_big_once_it_was_deleted(team):
+    team.arms = people(10) | people(10, "holdout", "h")
+    team.push()
+    team.arms |= people(MANY, "holdout", "h") | people(1, name="d")
+    with pytest.raises(PushRefused, match=rf"{HOLDOUT} would have .* Delete it at LaunchDarkly"):
+        team.push()
+    assert "d000000" in team.members(ELIGIBLE)
+    del team.box.launchdarkly.segments[HOLDOUT]
+    team.push()
+    assert team.members(HOLDOUT) == set(people(MANY, "holdout", "h"))
+
+
 def test_whoever_finds_no_room_in_a_renamed_traits_segment_keeps_what_they_have_in_the_old_one(team):
     everyone, spec = team.arms, team.spec
     team.spec = spec.replace("free_shipping_eligible", "shipping_eligible")

@@ -108,15 +108,23 @@ def unusable(
     return wrong
 
 
-def too_full(key: str, segment: LdSegment | None, wanted: AbstractSet[str]) -> PushRefused | None:
+def too_full(
+    key: str, segment: LdSegment | None, wanted: AbstractSet[str], *, holdout: bool
+) -> PushRefused | None:
     """Return why a standard segment does not take everybody who is `wanted` there, None where it does."""
     if segment is None or segment.unbounded or len(wanted) <= MAX_TARGETS_PER_SEGMENT:
         return None
+    mend = (
+        "Delete it at LaunchDarkly (with the flag off meanwhile, where it draws by itself), and push again: it is made "
+        "big from the start"
+        if holdout
+        else "Rename the trait (its new segment is made big from the start), narrow the cohort, or use `delivery: {mode: "
+        "rollout}`"
+    )
     return PushRefused(
         f"segment {key} would have {len(wanted):,} members; it is a standard segment, which takes "
-        f"{MAX_TARGETS_PER_SEGMENT:,} and is never turned into a big one. Rename the trait (its new "
-        "segment is made big from the start), narrow the cohort, or use `delivery: {mode: rollout}`; until then nobody "
-        "is added to it, and whoever must leave it does"
+        f"{MAX_TARGETS_PER_SEGMENT:,} and is never turned into a big one. {mend}; until then nobody is added to it, and "
+        "whoever must leave it does"
     )
 
 

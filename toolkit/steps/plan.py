@@ -205,7 +205,8 @@ def plan_push(
             desired[key] &= there or frozenset()
     for key, wanted in desired.items():
         segment = found[key]
-        if segment and (full := too_full(key, segment, wanted)):
+        held = key in experiment.held_segments
+        if segment and (full := too_full(key, segment, wanted, holdout=held)):
             wrong[key], desired[key] = full, wanted & segment.included
             kept_out |= wanted - segment.included
     for key in dropped:  # nobody is added there, and whoever may be offered something stays
