@@ -164,6 +164,7 @@ def _exposed(exposed: Exposed | Refused | None) -> dict[str, Any] | None:
         "note": exposed.note,
         "block": exposed.block,
         "trusted": exposed.trusted,
+        "assigned": _estimate(exposed.assigned) if exposed.assigned else None,
     }
 
 

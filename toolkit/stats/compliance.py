@@ -84,6 +84,7 @@ class Exposed:
         note: what a reader should know, or None.
         block: the intention-to-treat block whose numbers and test these are.
         trusted: whether that block's interval is to be trusted, and with it this one.
+        assigned: that block's difference per customer assigned, on which these rest.
     """
 
     value: float
@@ -95,6 +96,7 @@ class Exposed:
     note: str | None = None
     block: str = "raw"
     trusted: bool = True
+    assigned: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)

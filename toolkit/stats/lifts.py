@@ -245,7 +245,7 @@ def _lift(
         effect, _ = _interval(way, *groups_of[on], level, based=based)
         reached = _on_exposed(readings, metric, names, judged, effect, level)
         if isinstance(reached, Exposed):
-            reached = replace(reached, p_value=p_value_of(on, effect.p_value), block=way)
+            reached = replace(reached, p_value=p_value_of(on, effect.p_value), block=way, assigned=effect)
         lift = replace(lift, exposed=reached)
 
     def interval(overall: float) -> tuple[Estimate, Relative]:

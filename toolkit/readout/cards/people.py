@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from toolkit.readout import words
 from toolkit.readout.bars import sizes
@@ -111,16 +112,18 @@ def exposed(readout: Readout) -> Card | None:
                 )
             )
             continue
-        # without covariates, as the effect beside it, which may be of these numbers corrected for skewness
-        plain = "capped" if view.lift["capped"] else "raw"
-        assigned = view.lift.get(found.get("block", "")) or view.lift[plain]
         decimals = min(4, view.unit.decimals(found["low"], found["high"], found["value"]))
         effect = (
             view.unit.change(found["value"], decimals),
             view.unit.interval(found["low"], found["high"], decimals),
         )
         lines.append(
-            Line.of((view.label, view.arm), percent(found["exposed_share"]), view.absolute(assigned), effect)
+            Line.of(
+                (view.label, view.arm),
+                percent(found["exposed_share"]),
+                view.absolute(_unadjusted(view)),
+                effect,
+            )
         )
     by_message = _flag_unseen(readout)
     columns = (
@@ -148,6 +151,20 @@ def exposed(readout: Readout) -> Card | None:
             words.NO_OPENERS,
         ),
     )
+
+
+def _unadjusted(view: LiftView) -> Mapping[str, Any] | None:
+    """Return the estimate of all assigned that the effect on those reached rests on: without covariates.
+
+    Records of before have it only where it is a block of the lift; there the plain numbers stand in for it.
+    """
+    found = view.lift["exposed"]
+    if found.get("assigned"):
+        return {"absolute": found["assigned"]}
+    plain = "capped" if view.lift["capped"] else "raw"
+    same = found.get("block") == "skew_corrected" and view.lift.get("corrects") in {None, plain}
+    block: Mapping[str, Any] | None = view.lift["skew_corrected"] if same else view.lift[plain]
+    return block or view.lift[plain]
 
 
 def _flag_unseen(readout: Readout) -> bool:
