@@ -54,6 +54,14 @@ def test_no_harm_needs_every_guardrail_judged_and_safe(tmp_path, complaints, why
     assert why in verdict.text
 
 
+def test_a_primary_metric_that_cannot_be_read_is_the_subject_of_its_reason(tmp_path):
+    bought = COMPLAINED.partition(", role")[0] + ", role: primary"
+    verdict = guarded(tmp_path, bought, complaints=(0, 3)).verdict
+    assert verdict.text.startswith(
+        "No lift can be read yet: complained rests on 3 customers in treatment and 0"
+    )
+
+
 def test_an_increment_is_none_beside_a_guardrail_that_looks_harmed(tmp_path):
     verdict = guarded(tmp_path, BOUGHT, UNSUBSCRIBED, COMPLAINED).verdict
     assert verdict.status == "inconclusive"

@@ -175,6 +175,54 @@ def test_a_harmed_guardrail_stands_on_the_first_screen_before_the_primary_metric
     assert "margin +0.5 points" in head
 
 
+@pytest.mark.parametrize("harm", ["increase", "decrease"])
+def test_the_margin_is_named_at_its_own_line_and_not_at_zero(stories, harm):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        if lift["role"] == "guardrail":
+            lift["harm"] = harm
+            for block in ("raw", "adjusted", "skew_corrected", "capped", "capped_adjusted"):
+                if lift.get(block):
+                    lift[block]["absolute"] |= {"value": 0.0, "low": -0.02, "high": 0.02}
+    shown = card(record, "guardrails")
+    line = float(re.search(r'd="M([\d.]+) [^"]*" class="margin"', shown)[1])
+    sign = "+" if harm == "increase" else "−"
+    named, width = float(re.search(rf'<text x="([\d.]+)"[^>]*>margin {re.escape(sign)}0.5', shown)[1]), 130
+    assert named == pytest.approx(line, abs=0.2) if harm == "increase" else line - width < named < line
+
+
+def test_a_guardrail_that_cannot_be_judged_says_why_beside_it(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        if lift["role"] == "guardrail":
+            lift |= {"trusted": False, "notes": ["rests on 3 customers in holdout who did it"]}
+    shown = text_of(card(record, "guardrails"))
+    assert "Unsubscribe rate: not to be trusted: rests on 3 customers in holdout who did it." in shown
+
+
+def test_an_offer_that_sold_more_and_cost_more_is_not_shown_as_a_plain_gain(stories):
+    record = stories["win"]
+    assert "at a loss" not in card(record, "headline")
+    record["worth"][0]["total_profit"] |= {"value": -800.0, "low": -900.0, "high": -700.0}
+    head = card(record, "headline")
+    assert "Gain, at a loss" in head
+    assert 'class="headline incremental loss"' in head
+    shown = text_of(card(record, "worth")).replace("\N{WORD JOINER}", "")
+    assert "Free shipping cost $800 of profit (−$900 to −$700) after" in shown
+
+
+def test_of_one_secondary_comparison_it_is_said_that_there_is_nothing_to_correct_for(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        if lift["metric"] == "orders_per_customer":
+            lift["corrected"] = None
+        elif lift["corrected"]:
+            lift["corrected"]["members"] = 1
+    shown = text_of(card(record, "families"))
+    assert "there is nothing to correct for" in shown
+    assert "1 questions" not in shown
+
+
 def test_a_guardrail_says_its_answer_against_its_margin(stories):
     record = stories["win"]
     answers = {
@@ -325,7 +373,9 @@ def test_money_is_for_all_and_per_customer_and_says_it_must_not_be_added(stories
     assert "never added to another" in shown
     record = stories["win"]
     record["worth"][0]["total_profit"] |= {"low": -900.0, "high": 800.0}
-    assert "whether the offer pays for itself is not settled" in card(record, "worth")
+    shown = card(record, "worth").replace("\N{WORD JOINER}", "")
+    assert "whether the offer pays for itself is not settled" in shown
+    assert "Free shipping brought between −$900 and $800 of profit after" in shown
 
 
 def test_the_effect_on_those_reached_is_shown_or_why_it_is_not(stories):
@@ -362,6 +412,31 @@ def test_the_effect_on_those_reached_stands_beside_the_same_estimate_of_all_assi
     shown = text_of(card(record, "exposed"))
     assert "75.3" not in shown
     assert "Per customer assigned, unadjusted" in shown
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
+def test_what_is_said_to_be_unadjusted_is_so_where_the_adjusted_numbers_were_corrected_for_skewness(
+    stories, kept
+):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        if not lift["exposed"]:
+            continue
+        lift["adjusted"] = json.loads(json.dumps(lift["raw"]))
+        lift["adjusted"]["absolute"] |= {"value": 0.7531, "low": 0.7, "high": 0.8}
+        lift |= {"skew_corrected": lift["adjusted"], "decision": "skew_corrected", "corrects": "adjusted"}
+        own = {"value": 0.1357, "low": 0.12, "high": 0.15, "se": 0.01, "df": None}
+        lift["exposed"] |= {"block": "skew_corrected", "assigned": own if kept else None}
+    shown = text_of(card(record, "exposed"))
+    assert "75.3" not in shown
+    assert ("+13.6 points" in shown) == kept
+
+
+def test_the_record_keeps_the_effect_on_all_assigned_that_the_one_on_those_reached_rests_on(stories):
+    reached = [each["exposed"] for each in stories["win"]["lifts"] if each["exposed"]]
+    assert reached
+    for each in reached:
+        assert each["assigned"]["value"] == pytest.approx(each["value"] * each["exposed_share"])
 
 
 def test_an_effect_on_those_reached_that_is_not_to_be_trusted_shows_no_interval(stories):
@@ -519,6 +594,11 @@ def test_sentences_made_elsewhere_stand_with_words_for_keys_and_percent_without_
     record["arms"][0]["arm"] = "treatment_b"
     for name in ("checks", "headline"):
         assert "reatment b lost 5% of purchase rate, treatment_b_x none." in card(record, name)
+
+
+def test_fields_stand_in_quotation_marks_and_not_in_backticks(record):
+    record["checks"][0] |= {"detail": "name `deliveries` and `exposures` in the experiment file"}
+    assert "Name “deliveries” and “exposures” in the experiment file." in card(record, "checks")
 
 
 def test_acronyms_stay_in_capitals_and_p_values_have_two_digits():

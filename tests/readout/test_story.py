@@ -49,6 +49,24 @@ def test_the_headlines_numbers_are_the_records(stories):
     assert abs(brought - profit["value"]) <= 50
 
 
+def test_comparisons_for_which_there_is_no_room_are_counted_after_the_sentence(stories):
+    record = stories["win"]
+    first = next(each for each in record["lifts"] if each["role"] == "primary" and not each["breakdown"])
+    record["lifts"] += [first | {"arm": f"arm_{each}"} for each in range(4)]
+    assert told(record).sentence.endswith(
+        " within 14 days of assignment; 2 more comparisons of 1 metric below."
+    )
+
+
+def test_what_cannot_be_judged_is_waited_for_only_while_more_is_to_come(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        if lift["role"] == "guardrail":
+            lift |= {"trusted": False, "notes": ["too few"]}
+    for as_of, said in (("2026-11-22", "judged yet."), (record["as_of"], "judged.")):
+        assert f"Harm to unsubscribe rate cannot be {said}" in page(changed(record, as_of=as_of))
+
+
 @pytest.mark.parametrize(("high", "unit"), [(2.9, "%"), (34.7, "points")])
 def test_a_relative_interval_without_a_near_end_is_said_in_the_metrics_own_unit(stories, high, unit):
     record = stories["inconclusive"]

@@ -98,3 +98,8 @@ def test_balance_of_one_covariate_is_the_test_of_a_random_draw():
     z = float((one.mean() - held.mean()) / np.sqrt(both.var(ddof=1) * (1 / 300 + 1 / 100)))
     found = balance_of(holdout=held, one=one)
     assert found.p_value == pytest.approx(2 * scipy.stats.norm.sf(abs(z)), rel=1e-9)
+
+
+def test_a_p_value_that_is_next_to_nothing_is_said_to_be_below_and_not_to_equal_below():
+    assert sample_ratio({"a": 4600, "b": 5300}, {"a": 0.5, "b": 0.5}).detail.endswith("; p below 0.0001")
+    assert "; p = " in sample_ratio({"a": 4950, "b": 4950}, {"a": 0.5, "b": 0.5}).detail

@@ -20,6 +20,7 @@ from toolkit.stats.skew import (
     corrected_relative,
     distrust,
     skewness,
+    with_subject,
 )
 
 
@@ -218,6 +219,18 @@ def test_nothing_is_trusted_that_rests_on_fewer_than_ten_converters_in_an_arm(
     for converters in ((few, many), (many, few)):
         reason = distrust(one, other, converters, skew_corrected=skew_corrected, bounded=bounded)
         assert f"rests on {min(converters)} converting customer" in reason
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("rests on 0 converting customers in an arm", "revenue rests on 0 converting customers in an arm"),
+        ("so uneven that it would miss", "revenue is so uneven that it would miss"),
+        ("only 6 converting customers are to be expected", "only 6 converting customers are to be expected"),
+    ],
+)
+def test_a_reason_stands_alone_with_the_metric_as_its_subject_where_it_has_none(why, said):
+    assert with_subject("revenue", why) == said
 
 
 def test_ten_converters_are_not_enough_where_fewer_were_as_likely():

@@ -41,7 +41,7 @@ def windows(named: Sequence[tuple[str, str | None]]) -> str:
         f"{', '.join(metrics)}: {f'{written(window)} from each customer’s own assignment' if window else 'from assignment on'}"
         for window, metrics in groups.items()
     ]
-    return f"Outcomes count until the end of the readout’s date, within a window. {'; '.join(parts)}."
+    return f"Outcomes count until the end of the readout’s date, within a window: {'; '.join(parts)}."
 
 
 def difference() -> str:

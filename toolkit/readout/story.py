@@ -10,7 +10,7 @@ from toolkit.readout import words
 from toolkit.readout.figures import Unit, day, span, total, window
 from toolkit.readout.view import LiftView
 
-__all__ = ["Story", "advice", "claim", "money_of", "paid", "told"]
+__all__ = ["Story", "advice", "at_a_loss", "brought", "claim", "money_of", "paid", "told"]
 
 MOST_CLAIMS = 3
 """More comparisons than this do not fit a sentence; the others stand below."""
@@ -28,11 +28,18 @@ class Story:
 
 
 def told(
-    record: Mapping[str, Any], views: Sequence[LiftView], *, status: str, level: str, failed: int
+    record: Mapping[str, Any],
+    views: Sequence[LiftView],
+    *,
+    status: str,
+    level: str,
+    failed: int,
+    finished: bool = False,
 ) -> Story:
     """Return the headline of a record whose whole-cohort comparisons are `views`.
 
-    With a failed check, or nothing that may be believed, there is no number in it.
+    With a failed check, or nothing that may be believed, there is no number in it. `finished` says that no more
+    outcomes are to come.
     """
     if failed:
         return Story(words.withheld(failed), "Do not decide by this page.", words.HIDDEN)
@@ -53,7 +60,7 @@ def told(
         if status == "inconclusive" and any(each.direction > 0 for each in primary):
             do, why = f"Look at {titles} before anything is rolled out.", words.GAIN_IN_DOUBT
         else:
-            why = f"{why} Harm to {titles} cannot be judged yet."
+            why = f"{why} Harm to {titles} cannot be judged{'' if finished else ' yet'}."
     if status != "provisional" and (record.get("maturity") or {}).get("provisional"):
         why = f"{why} Orders or refunds are still to come: confirm it on the next page."
     if caution := record["verdict"].get("caution"):
@@ -69,13 +76,14 @@ def told(
         who = each.arm if claims else words.capital(each.arm)
         claims.append(f"{who} {claim(each, level)}{f' and {brought}' if brought else ''}")
     more = len(primary) - MOST_CLAIMS
-    if more > 0:
-        claims.append(
-            f"{words.plural(more, 'more comparison')} of {words.plural(len(metrics), 'metric')} below"
-        )
+    others = (
+        f"; {words.plural(more, 'more comparison')} of {words.plural(len(metrics), 'metric')} below"
+        if more > 0
+        else ""
+    )
     over = _over(record, {each.metric for each in (*harmed, *primary)}, money=any(money.values()))
     early = "Provisional: " if status == "provisional" else ""
-    return Story(f"{early}{'; '.join(claims)} {over}.", do, why)
+    return Story(f"{early}{'; '.join(claims)} {over}{others}.", do, why)
 
 
 def _over(record: Mapping[str, Any], said: Collection[str], *, money: bool) -> str:
@@ -118,10 +126,15 @@ def money_of(worth: Mapping[str, Any]) -> str:
     if not worth.get("trusted") or not profit or profit["low"] is None or profit["high"] is None:
         return ""
     said, interval = total(profit, Unit("money", worth["currency"]))
-    verdict = paid(worth)
+    return brought(str(paid(worth)), said, interval)
+
+
+def brought(verdict: str, said: str, interval: str) -> str:
+    """Return what became of profit, as part of a sentence; without a single number where its sign is not settled."""
     if verdict == "open":
         return f"brought between {interval.replace(' to ', ' and ')} of profit"
-    return f"{'brought' if verdict == 'pays' else 'cost'} {said.lstrip('−')} of profit ({interval})"
+    size = said.lstrip("−\N{WORD JOINER}")
+    return f"{'brought' if verdict == 'pays' else 'cost'} {size} of profit ({interval})"
 
 
 def paid(worth: Mapping[str, Any] | None) -> str | None:
@@ -150,7 +163,7 @@ def advice(
     if status == "not_readable":
         return "Do not decide by this page.", words.STATUS[status][1]
     pays = {arm: paid(worth.get(arm)) for arm in better}
-    if better and all(each == "loses" for each in pays.values()):
+    if _all_lose(pays.values()):
         return "Change the offer before you keep it.", "It sold more, and cost more than it brought."
     if any(each in {"loses", "open"} for each in pays.values()):
         return (
@@ -163,6 +176,17 @@ def advice(
             "Each beats the control; they are not compared with each other.",
         )
     return f"Keep {_arms(better)}.", "The whole interval lies on the good side of zero."
+
+
+def at_a_loss(record: Mapping[str, Any], views: Sequence[LiftView], status: str) -> bool:
+    """Return whether every arm that raised a primary metric surely cost more than it brought."""
+    worth = {each["arm"]: each for each in record.get("worth") or ()}
+    better = {each.lift["arm"] for each in views if each.role == "primary" and each.direction > 0}
+    return status == "incremental" and _all_lose([paid(worth.get(arm)) for arm in better])
+
+
+def _all_lose(verdicts: Collection[str | None]) -> bool:
+    return bool(verdicts) and all(each == "loses" for each in verdicts)
 
 
 def _arms(arms: Sequence[str], last: str = "and") -> str:

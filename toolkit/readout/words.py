@@ -23,6 +23,7 @@ STATUS = {
         "The data are not complete. Watch these numbers; do not decide by them yet.",
     ),
 }
+AT_A_LOSS = "Gain, at a loss"
 SIMULATED = "Simulated: made-up shoppers and vendors"
 ROLES = {"primary": "primary", "secondary": "secondary", "guardrail": "guardrail"}
 ANSWERS = {
@@ -141,6 +142,7 @@ PLAIN_METHOD = (
     "out, and an interval says how far chance alone may have moved the difference."
 )
 NO_SUM = "An experiment’s money is never added to another’s: their customers overlap."
+ONE_QUESTION = "One secondary comparison was asked, so there is nothing to correct for."
 SPARK_HIDDEN = "hidden: a check failed"
 ESTIMATES = {
     "raw": "as measured",
@@ -154,6 +156,7 @@ EMPTY_INDEX = "No readout has been published yet. Make one with lift readout exp
 
 ACRONYMS = {"aov", "arpu", "clv", "ctr", "cvr", "gmv", "ltv", "nps", "sms", "vip"}
 SPACED = re.compile(r"(?<=\d) %")
+CODE = re.compile(r"`([^`]*)`")
 
 
 def check_title(name: str) -> str:
@@ -182,12 +185,12 @@ def metric_name(metric: str) -> str:
 
 
 def prose(said: str, record: Mapping[str, Any]) -> str:
-    """Return a sentence that was made elsewhere as pages say it: keys as words, `95%` without a space."""
+    """Return a sentence that was made elsewhere as pages say it: keys as words, `95%` without a space, fields quoted."""
     names = {each["name"]: metric_name(each["name"]) for each in record["design"]["metrics"]}
     names |= {each["arm"]: arm_name(each["arm"]) for each in record["arms"]}
     keys = "|".join(re.escape(each) for each in sorted(names, key=len, reverse=True))
     told = re.sub(rf"\b(?:{keys})\b", lambda found: names[found[0]], said) if keys else said
-    return SPACED.sub("%", told)
+    return CODE.sub(r"“\1”", SPACED.sub("%", told))
 
 
 def capital(said: str) -> str:

@@ -8,7 +8,7 @@ from toolkit.design.experiment import Experiment
 from toolkit.stats.curve import Schedule
 from toolkit.stats.estimate import Group
 from toolkit.stats.readings import Readings
-from toolkit.stats.skew import distrust
+from toolkit.stats.skew import distrust, with_subject
 from toolkit.stats.value import Worth, worth_of
 
 __all__ = ["worth_by_arm"]
@@ -49,6 +49,8 @@ def worth_by_arm(experiment: Experiment, readings: Readings, schedule: Schedule)
             buyers = [readings.active[name].get(revenue, 0) for name in (arm, experiment.control)]
             why = distrust(groups[0], groups[1], buyers, skew_corrected=False, bounded=False)
         out[arm] = replace(
-            worth, trusted=why is None, notes=(*worth.notes, *((f"revenue is {why}",) if why else ()))
+            worth,
+            trusted=why is None,
+            notes=(*worth.notes, *((with_subject("revenue", why),) if why else ())),
         )
     return out

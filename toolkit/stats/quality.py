@@ -67,7 +67,7 @@ def sample_ratio(
         "warn": "the arms' sizes are unusual",
         "fail": "the arms do not have the sizes planned: someone was lost or added on one side",
     }[status]
-    return Check("sample_ratio", status, f"{said}: {seen}; p = {_p(p_value)}", p_value)
+    return Check("sample_ratio", status, f"{said}: {seen}; {_p(p_value)}", p_value)
 
 
 def balance(readings: Readings, control: str) -> Check:
@@ -100,7 +100,7 @@ def balance(readings: Readings, control: str) -> Check:
         "warn": "the arms differed somewhat before",
         "fail": "the arms differed before the experiment began, so they were not randomised",
     }[status]
-    return Check("balance", status, f"{said}: {worst[1]} (p = {_p(worst[0])})", worst[0])
+    return Check("balance", status, f"{said}: {worst[1]} ({_p(worst[0])})", worst[0])
 
 
 def crossover(crossed: int, customers: int, *, merged: int = 0, served: int = 0) -> Check:
@@ -283,7 +283,7 @@ def _status(p_value: float, bounds: tuple[float, float]) -> Status:
 
 
 def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 1e-4 else "below 0.0001"
+    return f"p = {value:.2g}" if value >= 1e-4 else "p below 0.0001"
 
 
 def _span(gap: timedelta) -> str:

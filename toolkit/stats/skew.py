@@ -33,6 +33,7 @@ __all__ = [
     "distrust",
     "fewest_expected",
     "skewness",
+    "with_subject",
 ]
 
 FEWEST_CONVERTERS = 10
@@ -146,6 +147,13 @@ def corrected_relative(treated: Group, control: Group, alpha: float) -> Relative
     low = _edge(treated, control, _unbent(reach, bend))
     high = _edge(treated, control, _unbent(-reach, bend))
     return Relative(value, None if low is None else low - 1, None if high is None else high - 1)
+
+
+def with_subject(name: str, why: str) -> str:
+    """Return a reason of `distrust`, or a like one, as a clause that can stand alone: most leave the metric out."""
+    if why.startswith("rests on "):
+        return f"{name} {why}"
+    return f"{name} is {why}" if why.startswith(("so uneven", "adjusted by ")) else why
 
 
 def distrust(

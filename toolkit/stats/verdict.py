@@ -8,6 +8,7 @@ from toolkit.design.experiment import Experiment
 from toolkit.stats.curve import Schedule
 from toolkit.stats.estimate import RESIDUE
 from toolkit.stats.results import Check, Lift, Verdict, VerdictStatus
+from toolkit.stats.skew import with_subject
 
 __all__ = ["verdict_of"]
 
@@ -56,7 +57,8 @@ def _verdict(
     doubted = [lift for lift in whole if lift.role == "guardrail" and not _may_decide(lift)]
     said = [_in_words(experiment, lift) for lift in readable]
     if primary and not readable:
-        why = "; ".join(dict.fromkeys(note for lift in primary for note in lift.notes[-1:])) or "no data"
+        notes = (with_subject(lift.metric, note) for lift in primary for note in lift.notes[-1:])
+        why = "; ".join(dict.fromkeys(notes)) or "no data"
         return Verdict(
             "provisional" if why_provisional else "not_readable", f"No lift can be read yet: {why}."
         )

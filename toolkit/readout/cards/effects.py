@@ -221,7 +221,10 @@ def guardrails(readout: Readout) -> Card | None:
         )
         chart = against_zero(readout, f"guardrail-{place}", of)
         figures.append(Figure(of[0].label, chart, Table(f"{of[0].label} against its margin", columns, lines)))
-    return Card("guardrails", "Did anything get worse?", _guarded(readout, views), tuple(figures))
+    doubts = tuple(words.sentence(f"{readout.named(each)}: {each.doubt}") for each in views if each.doubt)
+    return Card(
+        "guardrails", "Did anything get worse?", _guarded(readout, views), tuple(figures), notes=doubts
+    )
 
 
 def _margin(view: LiftView) -> str:
@@ -278,11 +281,14 @@ def families(readout: Readout) -> Card | None:
     )
     stand = sum(1 for each in views if each.sign)
     size = views[0].lift["corrected"]["members"]
+    several = (
+        f"{stand} of {words.plural(len(views), 'secondary comparison')} "
+        f"{'stands' if stand == 1 else 'stand'} after correcting for asking {size} questions at once (Holm)."
+    )
     return Card(
         "families",
         "Could one of several be luck?",
-        f"{stand} of {words.plural(len(views), 'secondary comparison')} "
-        f"{'stands' if stand == 1 else 'stand'} after correcting for asking {size} questions at once (Holm).",
+        several if size > 1 else words.ONE_QUESTION,
         table=Table("Secondary comparisons, alone and corrected", columns, tuple(lines)),
         notes=("The primary metric is read as it stands; breakdowns have a correction of their own.",),
     )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["headline"]
 
+LONG = 20
+"""A longer arm's name may be broken between its words."""
 MOST_PICTURES = 2
 """More drawings than this push the sizes and checks off the first screen; all of them stand below."""
 
@@ -23,7 +25,8 @@ MOST_PICTURES = 2
 def headline(readout: Readout) -> Section:
     """Return the first screen. Where a check failed, its reason and the mend stand in the numbers' place."""
     status = readout.status
-    name, _ = words.STATUS[status]
+    loss = story.at_a_loss(readout.record, readout.views, status)
+    name = words.AT_A_LOSS if loss else words.STATUS[status][0]
     pictures = primary_pictures(readout)[:MOST_PICTURES] if readout.views else []
     light = words.light(each["status"] for each in readout.record["checks"])
     shown = (
@@ -33,8 +36,14 @@ def headline(readout: Readout) -> Section:
             readout=readout,
             status=status,
             name=name,
+            loss=loss,
             story=story.told(
-                readout.record, readout.views, status=status, level=readout.level, failed=len(readout.failed)
+                readout.record,
+                readout.views,
+                status=status,
+                level=readout.level,
+                failed=len(readout.failed),
+                finished=readout.finished,
             ),
             warning=_warning(readout),
             facts=_facts(readout),
@@ -60,12 +69,7 @@ def _warning(readout: Readout) -> str:
 
 def _facts(readout: Readout) -> list[tuple[str, str]]:
     record, design = readout.record, readout.design
-    sizes = ", ".join(
-        f"{count(each['customers'])}\N{NO-BREAK SPACE}{words.arm_name(each['arm'])}".replace(
-            " ", "\N{NO-BREAK SPACE}"
-        )
-        for each in record["arms"]
-    )
+    sizes = ", ".join(_size(each["customers"], words.arm_name(each["arm"])) for each in record["arms"])
     looks = record.get("looks") or {}
     as_of = day(record["as_of"])
     if looks.get("ended_on"):
@@ -82,6 +86,12 @@ def _facts(readout: Readout) -> list[tuple[str, str]]:
         ("As of", as_of),
         ("Data through", through),
     ]
+
+
+def _size(customers: int, arm: str) -> str:
+    """Return an arm with its size; a short name is not broken over lines."""
+    said = f"{count(customers)}\N{NO-BREAK SPACE}{arm}"
+    return said if len(arm) > LONG else said.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _footnote(readout: Readout) -> str:

@@ -9,7 +9,7 @@ from toolkit.readout import words
 from toolkit.readout.charts import Row, intervals
 from toolkit.readout.figures import DASH, Unit, count, total
 from toolkit.readout.parts import Card, Column, Figure, Line, Table
-from toolkit.readout.story import paid
+from toolkit.readout.story import brought, paid
 
 if TYPE_CHECKING:
     from toolkit.readout.readout import Readout
@@ -82,7 +82,7 @@ def worth(readout: Readout) -> Card | None:
 
 def _reason(note: str) -> str:
     """Return why revenue is not to be trusted, without the advice to cap it: money cannot be."""
-    return note.partition("; ")[0] if note.startswith("revenue is ") else note
+    return note.partition("; cap it")[0]
 
 
 def _row(each: Mapping[str, Any], name: str, said: str, unit: Unit, readout: Readout, *, many: bool) -> Row:
@@ -137,7 +137,5 @@ def _per_customer(each: Mapping[str, Any], unit: Unit) -> Line:
 def _insight(each: Mapping[str, Any], unit: Unit) -> str:
     profit, interval = total(each["total_profit"], unit)
     cost = unit.size(each["total_cost"], 0)
-    return (
-        f"{words.arm_name(each['arm'])} brought {profit} of profit ({interval}) after {cost} spent on the offer: "
-        f"{VERDICTS[str(paid(each))]}"
-    )
+    verdict = str(paid(each))
+    return f"{words.arm_name(each['arm'])} {brought(verdict, profit, interval)} after {cost} spent on the offer: {VERDICTS[verdict]}"
