@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -122,6 +123,37 @@ def test_on_a_phone_no_column_of_a_table_is_out_of_sight_and_each_cell_names_its
     named = "getComputedStyle(document.querySelector('#checks td:nth-child(3)'), '::before').content"
     assert tab.evaluate(named) == '"What was found, and what to do"'
     assert tab.get_by_role("cell", name="passed").count() > 5
+
+
+@pytest.mark.parametrize("width", [1280, 768, 375])
+def test_long_names_run_off_no_page_and_no_index(open_page, told, tmp_path, width):
+    long = ("free_shipping_with_a_personal_greeting_and_a_reminder_after_three_days", "x_" + "donaudampf" * 6)
+    record = changed(told["win"][-1])
+    arm = record["arms"][1]["arm"]
+    text = json.dumps(record).replace(f'"{arm}"', f'"{long[0]}"')
+    for field in ("metric", "name"):
+        text = text.replace(f'"{field}": "revenue"', f'"{field}": "{long[1]}"')
+    record = json.loads(text)
+    for name in ("lifts", "curve", "history"):
+        record[name] += [each | {"arm": long[1]} for each in record[name]]
+    record["arms"].append(record["arms"][1] | {"arm": long[1]})
+    record["design"]["name"] = "Предложения-для-возвращающихся-клиентов " * 2
+    index = site(tmp_path / "reports", [record])
+    for target in (index, index.parent / record["experiment"] / record["as_of"] / "index.html"):
+        tab = open_page(target, (width, 900))
+        assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        cut = "[...document.querySelectorAll('.key, .badge, .facts dd, tbody th')].filter(each => {const box = each.getBoundingClientRect(); return box.width && box.right > innerWidth}).length"
+        assert tab.evaluate(cut) == 0
+
+
+@pytest.mark.parametrize("width", [1280, 768, 600, 375])
+def test_words_in_charts_are_large_enough_to_read(open_page, reports, width):
+    tab = open_page(reports["win"], (width, 900))
+    smallest = (
+        "Math.min(...[...document.querySelectorAll('svg.chart text')].filter(each => each.getBoundingClientRect().width)"
+        ".map(each => parseFloat(getComputedStyle(each).fontSize) * each.getScreenCTM().a))"
+    )
+    assert tab.evaluate(smallest) >= 9.5
 
 
 def test_every_mark_can_be_reached_by_key_on_a_phone_too(open_page, reports):

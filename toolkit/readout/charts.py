@@ -10,7 +10,7 @@ from markupsafe import Markup
 from toolkit.readout import words
 from toolkit.readout.figures import Unit
 from toolkit.readout.frame import NARROW, WIDE, drawn, mark_of, tick_decimals
-from toolkit.readout.svg import Scale, element, fitted, text
+from toolkit.readout.svg import Scale, element, fitted, text, text_width
 
 __all__ = ["LABELS", "Row", "intervals"]
 
@@ -138,7 +138,8 @@ def _margin(
 ) -> Markup:
     at, said = scale(margin[0]), margin[1]
     beyond = (at, scale.end) if margin[0] > 0 else (scale.start, at)
-    near_end = at > (scale.start + scale.end) / 2
+    wide = text_width(said, 12)
+    left = min(at, scale.end - wide) if margin[0] > 0 else max(at - wide, scale.start)
     return Markup("").join(
         (
             *(
@@ -153,16 +154,8 @@ def _margin(
                 for top, bottom in bands
             ),
             _upright(at, bands, "margin"),
-            text(
-                said,
-                scale.end if near_end else scale.start,
-                11,
-                "small strong",
-                "end" if near_end else "start",
-            ),
-            text("0", zero, 11, "small", "middle")
-            if abs(zero - (scale.start if near_end else scale.end)) < 70
-            else Markup(""),
+            text(said, left, 11, "small strong"),
+            Markup("") if left - 12 < zero < left + wide + 12 else text("0", zero, 11, "small", "middle"),
         )
     )
 

@@ -37,7 +37,10 @@ def text_width(said: str, size: float) -> float:
 
 
 def fitted(said: str, width: float, size: float, most: int = 1) -> list[str]:
-    """Return `said` in at most `most` lines of `width`, cut with an ellipsis where it does not fit."""
+    """Return `said` in at most `most` lines of `width`, cut with an ellipsis where it does not fit.
+
+    Cut between words, or within one where that would leave the line half empty.
+    """
     lines: list[str] = [""]
     for word in said.split():
         grown = f"{lines[-1]} {word}".strip()
@@ -47,7 +50,8 @@ def fitted(said: str, width: float, size: float, most: int = 1) -> list[str]:
             lines.append(word)
     kept = lines[:most]
     if len(lines) > most:
-        kept[-1] += "…"
+        whole = " ".join(lines[most - 1 :])
+        kept[-1] = f"{kept[-1]}…" if text_width(kept[-1], size) >= width / 2 else whole
     return [_cut(line, width, size) for line in kept]
 
 
