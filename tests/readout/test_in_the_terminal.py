@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from toolkit.show.measured import record_text
 
 MARK = 0.7531
@@ -28,6 +30,21 @@ def test_no_number_of_a_lift_that_is_not_to_be_trusted_is_shown_and_its_reason_i
     assert "too few" in shown
     assert "among 2 (holm)" not in shown
     assert "not to be trusted: revenue is so uneven" in shown
+
+
+def test_a_difference_and_its_interval_have_the_same_decimals_and_instants_no_fractions(stories):
+    record = stories["win"]
+    record["data_through"] = "2026-11-16T05:04:02.218972Z"
+    for lift in record["lifts"]:
+        if lift["corrected"] and not lift["breakdown"]:
+            lift["corrected"]["members"] = 1
+        block = lift[lift["decision"]]
+        if lift["metric"] == "revenue" and not lift["breakdown"]:
+            block["absolute"] |= {"value": 0.477, "low": -0.5312, "high": 1.401}
+    shown = record_text(record)
+    assert "data through 2026-11-16 05:04 UTC" in shown
+    assert re.search(r"\+0\.477 +-0\.531 to \+1\.401", shown)
+    assert "among 1" not in shown
 
 
 def test_a_lift_that_is_trusted_has_its_interval_and_its_familys(stories):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.end_to_end.conftest import Lift
 from tests.example import FILES, OnFiles
-from toolkit.errors import LedgerError
+from toolkit.errors import LedgerError, NotEnoughData
 from toolkit.lake.tables import Lake
 from toolkit.settings import Settings
 from toolkit.steps.assign import assign
@@ -72,6 +72,20 @@ def test_outcomes_without_a_metrics_column_fail(case):
     case.people.assign(spent=1.0).to_parquet(case.folder / "outcomes.parquet")
     (failure,) = checked(case).failures
     assert "'spend' is no column" in failure
+
+
+def test_once_enrolment_is_over_with_nobody_assigned_every_command_says_how_to_go_on(case):
+    case.spec, later = HASHED, "2027-01-15T12:00:00Z"
+    mend = "`assignment: {source: files, path: …}`"
+    workspace, spec = workspace_of(case, later), Spec.read(case.write())
+    assert any(mend in each for each in check(workspace, spec).warnings)
+    assert mend in assign(workspace, spec).skipped
+    with pytest.raises(NotEnoughData, match="until enrolment ends on") as told:
+        measure(workspace, spec)
+    assert mend in str(told.value)
+    assign(workspace_of(case, DURING), spec)
+    assert not any(mend in each for each in check(workspace, spec).warnings)
+    assert mend not in assign(workspace, spec).skipped
 
 
 def test_an_event_that_nobody_has_fails_once_enrolment_has_begun(case):

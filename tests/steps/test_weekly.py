@@ -169,6 +169,16 @@ def test_an_experiment_that_fails_is_told_in_the_digest_and_stops_no_other(case,
     assert max(each.exit_status for each in outcomes) == 2
 
 
+def test_a_first_digest_compares_with_no_week_before_and_a_verdict_is_named_once(case, published):
+    record = run(case, FIRST).record
+    record["verdict"] = {"status": "provisional", "text": "Provisional: enrolment ends soon."}
+    first, later = (Entry("x.yml", record, before, "x/index.html", None) for before in (None, record))
+    assert "\nNothing needs a look.\n" in digest_of([first], as_of="2026-01-14")
+    assert "Nothing needs a look that did not last week." in digest_of([later], as_of="2026-01-14")
+    line = outcomes_text([weeks.Outcome("x.yml", None, record, None, None, 0)], "reports").splitlines()[0]
+    assert line == "x.yml: provisional: enrolment ends soon."
+
+
 @pytest.mark.parametrize(
     "name",
     ["<b>x</b>", "[a](http://evil.example)", "@channel", "*x*", "`x`", "a\n# b", "<!channel>", "| a |"],

@@ -245,7 +245,13 @@ def _nobody(experiment: Experiment, spec: str, ledger: Ledger, as_of_end: dateti
         )
     if experiment.assignment.source == "files":
         return f"{spec}: nobody to measure: {experiment.assignment.file} holds no assignment"
-    return f"{spec}: nobody is assigned before {as_of_end:%Y-%m-%d %H:%M} UTC; run `lift assign {spec}` first"
+    said = f"{spec}: nobody is assigned before {as_of_end:%Y-%m-%d %H:%M} UTC"
+    if as_of_end <= experiment.ends_at:
+        return f"{said}; run `lift assign {spec}` first"
+    return (
+        f"{said}; `lift assign {spec}` draws arms until enrolment ends on {experiment.end}. If that is over, set a later "
+        "`end`, or name the file that says who was in which arm: `assignment: {source: files, path: …}`"
+    )
 
 
 def open_outcomes(

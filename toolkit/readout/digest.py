@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from toolkit.readout import words
+from toolkit.readout.readout import Readout
+from toolkit.readout.story import at_a_loss
 
 __all__ = ["Entry", "changes_of", "digest_of"]
 
@@ -77,6 +79,8 @@ def digest_of(entries: Sequence[Entry], *, as_of: str, base: str = "") -> str:
         ["## Needs a look", "", *alerts, ""]
         if alerts
         else ["Nothing needs a look that did not last week.", ""]
+        if any(each.before for each in entries)
+        else ["Nothing needs a look.", ""]
     )
     if shown:
         lines += ["## Where they stand", ""]
@@ -89,6 +93,8 @@ def digest_of(entries: Sequence[Entry], *, as_of: str, base: str = "") -> str:
 def _said(record: Mapping[str, Any]) -> str:
     """Return the verdict's status and its sentence, which may begin with it."""
     status, said = _status(record["verdict"]["status"]), words.prose(record["verdict"]["text"], record)
+    if at_a_loss(record, Readout(dict(record)).views, record["verdict"]["status"]):
+        return f"{words.AT_A_LOSS.lower()}. {said}"
     return said if said.lower().startswith(f"{status}:") else f"{status}. {said}"
 
 

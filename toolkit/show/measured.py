@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+from toolkit.readout.figures import Unit
 from toolkit.readout.words import NOT_TRUSTED
 from toolkit.show.table import table_text
 
@@ -16,7 +18,9 @@ def record_text(record: dict[str, Any]) -> str:
     With a failed check no lift is shown.
     """
     design = record["design"]
-    through = f", data through {record['data_through']}" if record["data_through"] else ""
+    through = ""
+    if record["data_through"]:
+        through = f", data through {datetime.fromisoformat(record['data_through']):%Y-%m-%d %H:%M} UTC"
     lines = [
         f"{design['name']} ({record['experiment']}), as of {record['as_of']}{through}",
         "",
@@ -56,9 +60,9 @@ def _family(record: dict[str, Any]) -> list[str]:
     said = []
     for lift in record["lifts"]:
         family = lift["corrected"]
-        if family is None or lift["breakdown"] or not lift["trusted"]:
+        if family is None or family["members"] < 2 or lift["breakdown"] or not lift["trusted"]:
             continue
-        low, high = (_number(lift, family["absolute"][end]) for end in ("low", "high"))
+        _, low, high = _numbers(lift, family["absolute"])
         said.append(
             f"{lift['metric']} ({lift['arm']}) among {family['members']} ({family['method']}): "
             f"{low} to {high}, p = {family['p_value']:.2g}"
@@ -95,12 +99,13 @@ def _lifts(record: dict[str, Any]) -> str:
                 [lift["metric"] + where, lift["arm"], "", "", "", "; ".join([*doubt, *lift["notes"]])]
             )
             continue
+        value, low, high = _numbers(lift, block["absolute"])
         rows.append(
             [
                 lift["metric"] + where,
                 lift["arm"],
-                _number(lift, block["absolute"]["value"]),
-                f"{_number(lift, block['absolute']['low'])} to {_number(lift, block['absolute']['high'])}",
+                value,
+                f"{low} to {high}",
                 _percent(block["relative"]),
                 "; ".join([lift["decision"], *lift["notes"]]),
             ]
@@ -116,10 +121,13 @@ def _lifts(record: dict[str, Any]) -> str:
     return table_text(header, rows, right=[2])
 
 
-def _number(lift: dict[str, Any], value: float) -> str:
+def _numbers(lift: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Return the difference and its interval's ends, all with the same decimals."""
+    ends = [found[name] for name in ("value", "low", "high")]
     if lift["kind"] == "conversion":
-        return f"{value * 100:+.2f} pp"
-    return f"{value:+,.4g}" if abs(value) < 100 else f"{value:+,.0f}"
+        return [f"{each * 100:+.2f} pp" for each in ends]
+    decimals = Unit().decimals(found["low"], found["high"], found["value"]) + 1
+    return [f"{each:+,.{decimals}f}" for each in ends]
 
 
 def _percent(relative: dict[str, Any]) -> str:

@@ -21,7 +21,9 @@ def outcomes_text(outcomes: Sequence[Outcome], reports: Path | str) -> str:
     for each in outcomes:
         if each.record:
             verdict = each.record["verdict"]
-            lines.append(f"{each.spec}: {verdict['status']}: {verdict['text']}")
+            status, said = verdict["status"], verdict["text"]
+            known = said.lower().startswith(f"{status}:")
+            lines.append(f"{each.spec}: {status}: {said[len(status) + 1 :].strip() if known else said}")
         if each.error:
             lines.append(f"{each.spec}: failed: {each.error}" if each.exit_status else each.error)
     index = f"{reports}/index.html" if isinstance(reports, str) else reports / "index.html"

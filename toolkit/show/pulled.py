@@ -36,7 +36,7 @@ def pulled_text(done: Pulled) -> str:
 def _walked(walked: Walked) -> Iterator[str]:
     from toolkit.steps.pull import REACH
 
-    yield f"{walked.added:,} new events ({walked.seen:,} looked at, {walked.pages:,} pages)"
+    yield f"{walked.added:,} new events ({walked.seen:,} looked at, {walked.pages:,} page{'' if walked.pages == 1 else 's'})"
     yield from _left_out(walked)
     if walked.gap:
         yield (

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit.design.experiment import Experiment
 from toolkit.errors import SpecError
 from toolkit.lake.cohort import attributes_wanted
 from toolkit.lake.engine import connect
@@ -24,7 +25,17 @@ from toolkit.steps.cohort import identifier_of, load_cohort, load_customers, ope
 from toolkit.steps.neighbours import neighbours_of, refuse_shared_key
 from toolkit.steps.workspace import Spec, Workspace
 
-__all__ = ["Assigned", "assign"]
+__all__ = ["TOO_LATE", "Assigned", "assign", "ended"]
+
+TOO_LATE = (
+    "and nobody is assigned, so there is nothing to measure: set a later `end`, or, where arms were given already, "
+    "name the file that says so: `assignment: {source: files, path: …}`"
+)
+
+
+def ended(experiment: Experiment) -> str:
+    """Return when enrolment ended."""
+    return f"enrolment ended on {experiment.end}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,8 @@ def assign(
         if now < experiment.starts_at:
             return Assigned(None, None, f"enrolment starts on {experiment.start}")
         if now > experiment.ends_at:
-            return Assigned(None, None, f"enrolment ended on {experiment.end}")
+            taken = count_assigned(con, workspace.lake, experiment.key)
+            return Assigned(None, None, ended(experiment) + ("" if taken else f", {TOO_LATE}"))
         refuse_without_universal(con, workspace.lake, experiment, spec.path)
         cohort = experiment.cohort
         if cohort and cohort.entry == "snapshot":

@@ -12,13 +12,20 @@ from toolkit.design.catalogue import conflicts
 from toolkit.design.experiment import Experiment
 from toolkit.errors import NotReady, SpecError, ToolkitError
 from toolkit.lake.engine import Engine, connect
-from toolkit.lake.enrol import MatchReport, refuse_redraw, refuse_without_universal, report_matches
+from toolkit.lake.enrol import (
+    MatchReport,
+    count_assigned,
+    refuse_redraw,
+    refuse_without_universal,
+    report_matches,
+)
 from toolkit.lake.events import open_events
 from toolkit.lake.ledger import open_ledger
 from toolkit.lake.outcomes import open_outcomes
 from toolkit.lake.people import gather_people
 from toolkit.lake.sources import files_at
 from toolkit.lake.unit import needs_of
+from toolkit.steps.assign import TOO_LATE, ended
 from toolkit.steps.cohort import load_cohort, open_customerio
 from toolkit.steps.neighbours import refuse_shared_key
 from toolkit.steps.traits import read_folder
@@ -66,6 +73,8 @@ def check(workspace: Workspace, spec: Spec) -> Preview:
         refuse_without_universal(con, workspace.lake, experiment, spec.path)
         people, matches, unknown = _cohort(con, workspace, spec)
         failures, unseen = _refused(con, workspace, spec, missing, attributes=unknown is None)
+        late = workspace.now() > experiment.ends_at and experiment.assignment.source == "hash"
+        late = late and not count_assigned(con, workspace.lake, experiment.key)
     if unknown and _is_wrong(experiment, unknown, missing):
         failures.insert(0, str(unknown))
     absent = [f"{spec.path}: {field}: {path} is not there" for field, path in missing.items()]
@@ -73,7 +82,7 @@ def check(workspace: Workspace, spec: Spec) -> Preview:
         people,
         matches,
         str(unknown) if unknown else None if experiment.cohort else "assignments come from a file",
-        _warnings(spec),
+        (*([f"{spec.path}: {ended(experiment)}, {TOO_LATE}"] if late else []), *_warnings(spec)),
         (*unseen, *failures) if begun else tuple(failures),
         tuple(absent) if begun else (*absent, *unseen),
     )
