@@ -38,4 +38,5 @@ def test_each_kind_of_work_has_a_line_of_its_own_and_no_end_where_none_is_known(
     bar("pages", 3, 0)
     bar("<b>people</b>", 1, 4)
     assert [repr(line[0]) for line in screen.lines] == ["pages: 3, 0 s", "<b>people</b>: 1 of 4, 0 s"]
+    assert "<progress" not in screen.lines[0][0]._repr_html_()
     assert "&lt;b&gt;" in screen.lines[1][0]._repr_html_()

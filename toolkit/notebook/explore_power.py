@@ -123,7 +123,7 @@ def _arms(found: Design, row: Detectable, share: float, size: float) -> tuple[fl
 
 
 def _size(found: Design, size: float) -> str:
-    said = f"{count(size)} ({size / found.customers:.3g} × the plan)"
+    said = f"{count(size)} ({size / found.customers:.3g} × {'the plan' if found.basis == 'history' else 'those so far'})"
     if not found.pace or size == found.customers:
         return said
     weeks = abs(size - found.customers) / found.pace

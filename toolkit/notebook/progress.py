@@ -38,7 +38,10 @@ class Bar:
 
 
 class Line:
-    """How far one kind of work is."""
+    """How far one kind of work is: a bar until it is done; where nobody knows how much there is, the count alone.
+
+    A bar without an end would move on for ever, since nothing says when such work is over.
+    """
 
     def __init__(self, what: str, done: int, of: int, seconds: float) -> None:
         self.what, self.done, self.of, self.seconds = what, done, of, seconds
@@ -48,9 +51,9 @@ class Line:
         return f"{self.what}: {self.done:,}{of}, {self.seconds:.0f} s"
 
     def _repr_html_(self) -> str:
-        if self.of and self.done >= self.of:
+        if self.done >= self.of:
             return str(Markup("<div>{}</div>").format(repr(self)))
-        bar = element("progress", value=float(self.done) if self.of else None, max=float(self.of or 1))
+        bar = element("progress", value=float(self.done), max=float(self.of))
         return str(Markup("<div><label>{} {}</label></div>").format(bar, repr(self)))
 
 

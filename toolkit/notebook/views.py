@@ -134,9 +134,10 @@ def of_design(found: Design) -> Panel:
     if first.relative is None:
         said = f"{words.capital(_named(first))}: {first.why}."
     else:
+        so_far = "" if found.basis == "history" else f" with the {count(found.customers)} customers so far"
         said = (
             f"{words.capital(_named(first))} has to change by {percent(first.relative)} of its base to be found in "
-            f"{found.power:.0%} of such experiments; {words.plural(len(doubted), 'interval')} will not be trusted at this size."
+            f"{found.power:.0%} of such experiments{so_far}; {words.plural(len(doubted), 'interval')} will not be trusted at this size."
         )
     effects = Grid(
         "Smallest effects",

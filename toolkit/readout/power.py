@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from toolkit.readout.figures import percent
+from toolkit.readout.figures import count, percent
 from toolkit.readout.svg import Scale, element, fitted, text, text_width
 from toolkit.readout.trend import SHAPES, shape
 
@@ -65,11 +65,13 @@ def power_picture(
     *,
     share: float,
     weeks: float | None,
+    customers: int,
     power: float,
     alpha: float,
 ) -> Markup:
     """Return the picture as SVG; its first `MOST_SERIES` lines, the plan's `share` and `weeks` marked.
 
+    `customers` are those of all arms whom the effects at `share` are of, which need not be those of the last week.
     `weeks` is None where enrolment is not spread over weeks: then there is one panel.
     """
     shown = list(series)[:MOST_SERIES]
@@ -84,7 +86,7 @@ def power_picture(
         _panel(
             Scale(0.0, 0.5, *ends),
             y,
-            "share of customers held out",
+            f"share of {count(customers)} customers held out",
             [each.by_share for each in shown],
             (share, f"plan: {percent(share, 0)}"),
             lambda at: percent(at, 0),
@@ -112,7 +114,7 @@ def power_picture(
         element("rect", width=WIDTH, height=HEIGHT, class_="paper"),
         text(fitted(title, WIDTH - 48, 16)[0], 20, 32, "head"),
         text(f"{told}, as a share of the base", 20, 54, "small"),
-        _legend(shown),
+        _legend(shown, customers, weeks),
         *panels,
     ]
     return element(
@@ -178,19 +180,22 @@ def _clipped(line: Sequence[tuple[float, float]], high: float) -> list[tuple[flo
     return inside
 
 
-def _legend(series: Sequence[PowerSeries]) -> Markup:
-    """Return each line's mark, its name, and below it the effect at the plan."""
+def _legend(series: Sequence[PowerSeries], customers: int, weeks: float | None) -> Markup:
+    """Return each line's mark, its name, and below it the effect of so many customers, and after so many weeks."""
     pieces, room = [], (WIDTH - 40) / MOST_SERIES
     for place, each in enumerate(series):
         x = 20 + room * place
-        said = f"{percent(each.effect)} at the plan" if each.effect is not None else "none at the plan"
+        size = "none" if each.effect is None else percent(each.effect)
+        later = _at(each.by_week, weeks)
+        last = "" if later is None else f"{percent(later)} after {weeks:g} weeks"
         pieces.append(
             element(
                 "g",
                 element("line", x1=x, x2=x + 30, y1=80.0, y2=80.0, class_="path"),
                 shape(SHAPES[place], x + 15, 80),
                 text(fitted(each.label, room - 56, 14.5)[0], x + 38, 85, "label"),
-                text(said, x + 38, 102, "small"),
+                text(f"{size} with {count(customers)} customers", x + 38, 102, "small"),
+                text(last, x + 38, 118, "small"),
                 class_=f"series s{place}",
             )
         )

@@ -146,6 +146,12 @@ class Design:
         share = self.arms[self.control]
         return Picture(
             power_picture(
-                self.title, series, share=share, weeks=self.weeks, power=self.power, alpha=self.alpha
+                self.title,
+                series,
+                share=share,
+                weeks=self.weeks,
+                customers=self.customers,
+                power=self.power,
+                alpha=self.alpha,
             )
         )
