@@ -386,7 +386,7 @@ def test_the_picture_is_one_svg_that_says_in_words_what_it_shows(past):
     assert "purchase_rate: 1% held out" in drawn.find("{*}desc").text
     words = [each.text for each in drawn.findall(".//{*}text")]
     row = found.rows[0]
-    assert f"{row.relative:.1%} with {found.customers:,} customers" in words
+    assert f"{row.relative:.1%} at this size" in words
     assert f"share of {found.customers:,} customers held out" in words
     assert found.picture()._repr_svg_() == found.picture().svg
 

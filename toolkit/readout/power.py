@@ -114,7 +114,7 @@ def power_picture(
         element("rect", width=WIDTH, height=HEIGHT, class_="paper"),
         text(fitted(title, WIDTH - 48, 16)[0], 20, 32, "head"),
         text(f"{told}, as a share of the base", 20, 54, "small"),
-        _legend(shown, customers, weeks),
+        _legend(shown, weeks),
         *panels,
     ]
     return element(
@@ -180,8 +180,8 @@ def _clipped(line: Sequence[tuple[float, float]], high: float) -> list[tuple[flo
     return inside
 
 
-def _legend(series: Sequence[PowerSeries], customers: int, weeks: float | None) -> Markup:
-    """Return each line's mark, its name, and below it the effect of so many customers, and after so many weeks."""
+def _legend(series: Sequence[PowerSeries], weeks: float | None) -> Markup:
+    """Return each line's mark, its name, and below it the effects that are marked left and right."""
     pieces, room = [], (WIDTH - 40) / MOST_SERIES
     for place, each in enumerate(series):
         x = 20 + room * place
@@ -194,8 +194,8 @@ def _legend(series: Sequence[PowerSeries], customers: int, weeks: float | None) 
                 element("line", x1=x, x2=x + 30, y1=80.0, y2=80.0, class_="path"),
                 shape(SHAPES[place], x + 15, 80),
                 text(fitted(each.label, room - 56, 14.5)[0], x + 38, 85, "label"),
-                text(f"{size} with {count(customers)} customers", x + 38, 102, "small"),
-                text(last, x + 38, 118, "small"),
+                text(f"{size} at this size", x + 38, 102, "small"),
+                text(last, x + 38, 117, "small"),
                 class_=f"series s{place}",
             )
         )
