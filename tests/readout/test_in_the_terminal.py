@@ -47,6 +47,16 @@ def test_a_difference_and_its_interval_have_the_same_decimals_and_instants_no_fr
     assert "among 1" not in shown
 
 
+def test_reasons_stand_once_below_the_table_by_number(stories):
+    record = stories["win"]
+    for lift in record["lifts"]:
+        lift |= {"trusted": False, "notes": ["so uneven", "too few"] if lift["breakdown"] else ["too few"]}
+    shown = record_text(record)
+    assert shown.count("too few") == 1
+    assert "\n(1) too few\n(2) so uneven\n" in shown
+    assert "not to be trusted (2, 1)" in shown
+
+
 def test_a_lift_that_is_trusted_has_its_interval_and_its_familys(stories):
     shown = record_text(stories["win"])
     assert "95% interval" in shown

@@ -120,7 +120,7 @@ def test_data_that_have_not_all_come_in_are_provisional_whatever_the_verdict(sto
     }
     head = str(Readout(record).headline().html)
     assert "<strong>Provisional.</strong> 91% of what will count has come in." in head
-    assert "91% complete" in head
+    assert "91% of that has come in" in head
     assert told(record).why.endswith("confirm it on the next page.")
 
 

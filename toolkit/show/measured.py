@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -90,14 +91,18 @@ def _worth(worth: dict[str, Any]) -> str:
 
 def _lifts(record: dict[str, Any]) -> str:
     rows = []
+    remarks: dict[str, int] = {}
+
+    def how(said: str, notes: Sequence[str]) -> str:
+        places = [str(remarks.setdefault(note, len(remarks) + 1)) for note in notes]
+        return " ".join(each for each in (said, f"({', '.join(places)})" if places else "") if each)
+
     for lift in record["lifts"]:
         block = lift[lift["decision"]]
         where = f" [{lift['breakdown']} = {lift['level']}]" if lift["breakdown"] else ""
         if block is None or not lift["trusted"]:
-            doubt = [NOT_TRUSTED] if block else []
-            rows.append(
-                [lift["metric"] + where, lift["arm"], "", "", "", "; ".join([*doubt, *lift["notes"]])]
-            )
+            doubt = NOT_TRUSTED if block else "no number"
+            rows.append([lift["metric"] + where, lift["arm"], "", "", "", how(doubt, lift["notes"])])
             continue
         value, low, high = _numbers(lift, block["absolute"])
         rows.append(
@@ -107,7 +112,7 @@ def _lifts(record: dict[str, Any]) -> str:
                 value,
                 f"{low} to {high}",
                 _percent(block["relative"]),
-                "; ".join([lift["decision"], *lift["notes"]]),
+                how(lift["decision"], lift["notes"]),
             ]
         )
     header = [
@@ -118,7 +123,8 @@ def _lifts(record: dict[str, Any]) -> str:
         "relative",
         "how",
     ]
-    return table_text(header, rows, right=[2])
+    shown = table_text(header, rows, right=[2])
+    return "\n".join([shown, *(f"({place}) {note}" for note, place in remarks.items())])
 
 
 def _numbers(lift: dict[str, Any], found: dict[str, Any]) -> list[str]:

@@ -79,7 +79,7 @@ def _facts(readout: Readout) -> list[tuple[str, str]]:
     through = instant(record["data_through"]) if record["data_through"] else "not recorded"
     maturity = record.get("maturity") or {}
     if maturity.get("share") is not None and not readout.failed:
-        through += f"; {percent(maturity['share'], 0)} complete"
+        through += f"; {percent(maturity['share'], 0)} of that has come in"
     return [
         ("Customers", sizes),
         ("Enrolment", f"{day(design['start'])} to {day(design['end'])}"),
