@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from toolkit.stats.moments import Moments
-from toolkit.stats.quality import balance, sample_ratio
+from toolkit.stats.quality import assignment_before_outcome, balance, sample_ratio
 from toolkit.stats.readings import Readings
 
 
@@ -103,3 +103,27 @@ def test_balance_of_one_covariate_is_the_test_of_a_random_draw():
 def test_a_p_value_that_is_next_to_nothing_is_said_to_be_below_and_not_to_equal_below():
     assert sample_ratio({"a": 4600, "b": 5300}, {"a": 0.5, "b": 0.5}).detail.endswith("; p below 0.0001")
     assert "; p = " in sample_ratio({"a": 4950, "b": 4950}, {"a": 0.5, "b": 0.5}).detail
+
+
+@pytest.mark.parametrize(
+    ("customers", "held", "early"),
+    [(1000, 20, 10), (1000, 50, 20), (10_000, 200, 50), (5000, 100, 300), (100_000, 2000, 100)],
+)
+def test_a_fair_draw_seldom_seems_to_have_assigned_by_outcome_where_few_were_early(customers, held, early):
+    few = np.arange(min(held, early) + 1)
+    chance = scipy.stats.hypergeom.pmf(few, customers, held, early)
+    arms = {"holdout": held, "one": customers - held}
+    found = [
+        assignment_before_outcome({"holdout": n, "one": early - n}, arms, arms, rolling=True)
+        for n in few.tolist()
+    ]
+    assert chance[[each.status == "fail" for each in found]].sum() <= 1e-6
+    assert chance[[each.status != "pass" for each in found]].sum() <= 0.001
+
+
+def test_arms_that_were_decided_by_the_outcome_fail_where_few_were_early_as_well():
+    arms = {"holdout": 100, "one": 900}
+    early = {"holdout": 12, "one": 3}
+    found = assignment_before_outcome(early, arms, arms, rolling=True)
+    assert found.status == "fail"
+    assert found.p_value == pytest.approx(scipy.stats.binomtest(12, 15, 0.1).pvalue)

@@ -266,15 +266,27 @@ def holdout_delivered(messaged: int | None, served: int | None, either: int, hel
 
 
 def _homogeneity(of: Mapping[str, int], having: Mapping[str, int]) -> float | None:
-    """Return the p-value of equal shares in all arms (Pearson's chi-squared), None where all or none have."""
+    """Return the p-value of equal shares in all arms, None where all or none have.
+
+    Pearson's chi-squared. Where that is small and few are expected in an arm, the exact binomial test of each
+    arm's part of those who have, or of those who have not if they are fewer, as for the arms' sizes.
+    """
     total, found = sum(of.values()), sum(having.values())
     if not total or found in {0, total}:
         return None
-    share = found / total
+    share, sizes = found / total, {arm: n for arm, n in of.items() if n}
     statistic = sum(
-        (having.get(arm, 0) - n * share) ** 2 / (n * share * (1 - share)) for arm, n in of.items() if n
+        (having.get(arm, 0) - n * share) ** 2 / (n * share * (1 - share)) for arm, n in sizes.items()
     )
-    return chi2_sf(sum(1 for n in of.values() if n) - 1, statistic)
+    p_value = chi2_sf(len(sizes) - 1, statistic)
+    rarer = min(found, total - found)
+    if p_value < UNEQUAL[0] and len(sizes) > 1 and min(sizes.values()) * rarer / total < EXPECTED:
+        parts = {
+            arm: having.get(arm, 0) if rarer == found else n - having.get(arm, 0) for arm, n in of.items()
+        }
+        each = [binomial_p(parts[arm], rarer, n / total) for arm, n in sizes.items()]
+        p_value = max(p_value, min(each) if len(each) == 2 else min(1.0, min(each) * len(each)))
+    return p_value
 
 
 def _status(p_value: float, bounds: tuple[float, float]) -> Status:
