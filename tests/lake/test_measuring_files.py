@@ -749,3 +749,15 @@ def test_a_delta_table_is_not_read_as_a_folder_of_files(case):
     path.write_text(FILES.replace("events: {source: files}", "events: {source: files, path: kept}"))
     with pytest.raises(DataError, match="kept: is a Delta table, whose folder keeps rows that were removed"):
         measured(path)
+
+
+def test_a_look_back_knows_no_refund_that_another_customer_brings_after_the_assignment(case):
+    case.spec = FILES.replace("value: amount}", "value: amount, covariates: [{lookback: 20d}]}")
+    case.assignments.loc[1::2, "assigned_at"] = AT + pd.Timedelta(days=9)
+    before = [order(f"c{n}", AT - pd.Timedelta(days=2), 5.0 + n % 7, f"b{n}") for n in range(80)]
+    case.events = pd.concat([case.events, pd.DataFrame(before)], ignore_index=True)
+    (_, without) = measured(case.write()).lifts
+    back = order("c1", AT + pd.Timedelta(days=3), 9.0, "b4", name="Order Refunded")
+    case.events = pd.concat([case.events, pd.DataFrame([back])], ignore_index=True)
+    (_, lift) = measured(case.write()).lifts
+    assert lift.adjusted == without.adjusted

@@ -329,7 +329,7 @@ def corrections_of(
             f"{', '.join([*nothing, '-abs(r.v_amount) AS v_net'])}, r.happened - o.happened AS lag "
             f"FROM few o JOIN few r ON o.order_id = r.order_id "
             f"WHERE o.kind = {ORDER} AND o.copy = 1 AND r.kind = {REFUND} AND r.copy = 1 "
-            "AND (o.happened >= o.assigned OR r.happened < r.assigned)",
+            "AND (o.happened >= o.assigned OR r.happened < o.assigned)",
         ]
     return parts
 

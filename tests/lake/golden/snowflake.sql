@@ -464,7 +464,7 @@ WHERE
   AND "r"."kind" = 1
   AND "r"."copy" = 1
   AND (
-    "o"."happened" >= "o"."assigned" OR "r"."happened" < "r"."assigned"
+    "o"."happened" >= "o"."assigned" OR "r"."happened" < "o"."assigned"
   );
 
 SELECT
