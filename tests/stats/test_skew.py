@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from toolkit.design.experiment import Experiment
 from toolkit.stats.estimate import Group, difference, fieller
+from toolkit.stats.lifts import lifts_of
 from toolkit.stats.moments import Moments
+from toolkit.stats.readings import Readings
 from toolkit.stats.skew import (
     FEWEST_ABOVE,
     FEWEST_CONVERTERS,
@@ -20,6 +24,7 @@ from toolkit.stats.skew import (
     corrected_relative,
     distrust,
     skewness,
+    smallest_found,
     with_subject,
 )
 
@@ -318,3 +323,57 @@ def test_capped_by_the_rule_revenue_of_any_tail_is_even_enough(treated, log_sd, 
     cap = np.quantile(np.concatenate(parts), cap_for(2001, [treated]))
     control, other = (mean_of(np.minimum(part, cap)) for part in parts)
     assert 0.02 < skewness(other, control).gross < 0.37
+
+
+def share_of(n, converted):
+    p = converted / n
+    return Group(n, p, p * (1 - p) / (n - 1), p * (1 - p) * (1 - 2 * p) / n**2)
+
+
+def test_the_smallest_effect_it_would_find_is_found_in_eight_of_ten_however_uneven_the_arms():
+    rng = np.random.default_rng(8)
+    sizes, share = [18_000, 2_000], 0.03
+
+    def drawn(effect):
+        counts = rng.binomial(sizes, [share + effect, share]).tolist()
+        return [share_of(*each) for each in zip(sizes, counts, strict=True)]
+
+    effect = 0.0
+    for _ in range(4):  # what is said where it is true
+        effect = float(np.mean([smallest_found(*drawn(effect), 0.05, 0.8) for _ in range(200)]))
+    found = np.mean([corrected(*drawn(effect), 0.05).low > 0 for _ in range(6000)])
+    assert 0.765 < found < 0.82  # the normal formula's effect is found in 74 %
+
+
+def test_a_lift_whose_interval_is_corrected_says_the_effect_that_this_interval_would_find():
+    metric = {"name": "bought", "kind": "conversion", "column": "bought"}
+    experiment = Experiment.model_validate(
+        {
+            "key": "share",
+            "start": date(2026, 1, 1),
+            "end": date(2026, 2, 1),
+            "arms": {"holdout": 0.1, "offer": 0.9},
+            "control": "holdout",
+            "assignment": {"source": "files"},
+            "outcomes": {"source": "files"},
+            "metrics": [metric],
+        }
+    )
+    counts = {"holdout": (2_000, 60), "offer": (18_000, 580)}
+    moments = {
+        arm: Moments(k, np.ones(1), np.zeros((1, 1)), np.zeros(1)).with_silent(n)
+        for arm, (n, k) in counts.items()
+    }
+    customers = {arm: n for arm, (n, _) in counts.items()}
+    bought = {arm: {"bought": k} for arm, (_, k) in counts.items()}
+    readings = Readings(customers, ["bought"], moments, bought, {"bought": ("bought",)}, {"bought": ()})
+    (lift,) = lifts_of(experiment, readings)
+    assert lift.decision == "skew_corrected"
+    groups = [share_of(*counts[arm]) for arm in ("offer", "holdout")]
+    assert lift.detectable == pytest.approx(smallest_found(*groups, 0.05, 0.8), rel=1e-9)
+
+
+def test_of_even_arms_the_smallest_effect_is_the_textbooks():
+    arm = Group(500, 0.1, 0.0002, 3e-8)
+    textbook = (scipy.stats.norm.isf(0.025) + scipy.stats.norm.isf(0.2)) * math.sqrt(2 * arm.variance)
+    assert smallest_found(arm, arm, 0.05, 0.8) == pytest.approx(textbook, rel=1e-9)

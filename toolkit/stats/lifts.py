@@ -23,7 +23,7 @@ from toolkit.stats.multiplicity import benjamini_hochberg, holm
 from toolkit.stats.readings import Readings
 from toolkit.stats.results import Block, Correction, Decision, Lift
 from toolkit.stats.sizes import unfit
-from toolkit.stats.skew import corrected, corrected_relative
+from toolkit.stats.skew import corrected, corrected_relative, smallest_found
 from toolkit.stats.trust import Judged, judge
 
 __all__ = ["lifts_of"]
@@ -234,8 +234,7 @@ def _lift(
         lift = replace(lift, decision=judged.block)
     decision = lift.decision
     lift = replace(lift, alpha=level, trusted=judged.trusted, notes=(*lift.notes, *judged.notes))
-    detectable = (-ndtri(level / 2) - ndtri(1 - POWER)) * math.sqrt(treated.variance + held.variance)
-    lift = _guarded(replace(lift, detectable=detectable or None))
+    lift = _guarded(replace(lift, detectable=_detectable(decision, treated, held, level) or None))
     if readings.exposed is not None and metric.kind != "ratio":
         on = PLAIN.get(judged.block, judged.block)
         if on != judged.block:
@@ -274,11 +273,22 @@ def _interval(
     As measured: Welch and Fieller. Adjusted: normal and Fieller. Capped, or skew-corrected: `skew.py`. Without a
     base as measured there is no relative lift in any block.
     """
-    if block not in {"raw", "adjusted"} and treated.third is not None and held.third is not None:
+    if _is_corrected(block, treated, held):
         estimate = corrected(treated, held, alpha)
         return estimate, corrected_relative(treated, held, alpha) if based else Relative()
     estimate = difference(treated, held, alpha, normal=block == "adjusted")
     return estimate, fieller(treated, held, alpha) if based else Relative()
+
+
+def _detectable(block: str, treated: Group, held: Group, alpha: float) -> float:
+    """Return the smallest effect that the block's interval tells from zero in `POWER` of such looks."""
+    if _is_corrected(block, treated, held):
+        return smallest_found(treated, held, alpha, POWER)
+    return (-ndtri(alpha / 2) + ndtri(POWER)) * math.sqrt(treated.variance + held.variance)
+
+
+def _is_corrected(block: str, treated: Group, held: Group) -> bool:
+    return block not in {"raw", "adjusted"} and treated.third is not None and held.third is not None
 
 
 def _group(readings: Readings, metric: Metric, arm: str, columns: Sequence[str]) -> Group | str:

@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.stats.distributions import t_sf, t_upper
+from toolkit.stats.distributions import ndtri, t_sf, t_upper
 from toolkit.stats.estimate import Estimate, Group, Relative, difference, has_base
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "distrust",
     "fewest_expected",
     "skewness",
+    "smallest_found",
     "with_subject",
 ]
 
@@ -154,6 +155,23 @@ def with_subject(name: str, why: str) -> str:
     if why.startswith("rests on "):
         return f"{name} {why}"
     return f"{name} is {why}" if why.startswith(("so uneven", "adjusted by ")) else why
+
+
+def smallest_found(treated: Group, control: Group, alpha: float, power: float) -> float:
+    """Return the smallest effect, up or down, that `corrected` tells from zero with `power` in arms like these.
+
+    An increase is found where T lies beyond the interval's own, uneven reach, and falls as far below its middle as
+    unevenness lets it in 1 − power of samples; a decrease likewise. The larger of both counts. Where nothing is uneven this is
+    (z₁₋α⁄₂ + z_power) standard errors.
+
+    Raises:
+        ValueError: a group does not know its third cumulant.
+    """
+    bend = skewness(treated, control).net
+    ends = [_unbent(side * -ndtri(alpha / 2), bend) for side in (1, -1)]
+    short = [_unbent(side * ndtri(power), bend) for side in (-1, 1)]
+    away = max(abs(end - other) for end, other in zip(ends, short, strict=True))
+    return away * math.sqrt(treated.variance + control.variance)
 
 
 def distrust(
