@@ -134,6 +134,24 @@ def test_refunds_are_taken_off_their_orders_wholly_partly_and_late(case):
     assert sums(found, "purchase_rate")["treatment"] == pytest.approx(2)
 
 
+def test_a_refund_is_its_orders_whoever_brings_it(case):
+    day = pd.Timedelta(days=1)
+    back = {"name": "Order Refunded"}
+    found = measured(
+        only(
+            case,
+            order("c0", AT + day, 100, "o1"),
+            order("guest-7", AT + 2 * day, 30, "o1", event_id="r1", **back),
+            order("guest-7", AT + 3 * day, 30, "o1", event_id="r1", **back),  # delivered twice
+            order("c2", AT + 2 * day, 5, "o1", event_id="r2", **back),
+            order("guest-7", AT + 2 * day, 8, "guests own", event_id="r3", **back),
+            order("guest-7", AT + 2 * day, 9, None, event_id="r4", **back),
+        )
+    )
+    assert sums(found)["treatment"] == pytest.approx(100 - 30 - 5)
+    assert not any("refunds are of orders" in note for note in found.notes)
+
+
 def test_a_lookback_knows_nothing_that_came_after_assignment(case):
     case.spec = FILES.replace("value: amount}", "value: amount, covariates: [{lookback: 30d}]}")
     day = pd.Timedelta(days=1)

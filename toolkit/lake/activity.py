@@ -40,7 +40,7 @@ __all__ = [
 
 ORDER, REFUND = 0, 1
 UNMATCHED = (
-    f"kind = {REFUND} AND copy = 1 AND order_id <> '' "
+    f"kind = {REFUND} AND copy = 1 AND assigned IS NOT NULL AND order_id <> '' "
     f"AND order_id NOT IN (SELECT order_id FROM few WHERE kind = {ORDER} AND order_id <> '')"
 )
 """The condition that a row of `few` is a refund of an order that is not there."""
@@ -297,19 +297,24 @@ def corrections_of(
 ) -> list[str]:
     """Create `few` from `marked`, and return the queries of corrections, each with the columns `who` of it.
 
-    `few` are the events of assigned customers; `copy` is 1 for the one that counts of those that are one event.
-    `who` are columns of `roster`, or of `marked`, which are joined on `key`.
+    `few` are the events of assigned customers, and everybody's refunds: an order is net of a refund whose own id tells
+    of nobody. `copy` is 1 for the one that counts of those that are one event. `who` are columns of `roster`, or of
+    `marked`, which are joined on `key`; `assigned`, among them, is NULL where that tells of nobody.
     """
     if experiment.events is None:
         raise AssertionError
     refund, named = experiment.events.refund.name, f"kind = {ORDER} AND order_id <> ''"
     mark = f"CASE WHEN {named} THEN 'o' || order_id WHEN event_id <> '' THEN 'e' || event_id END AS mark"
     own = ", ".join(f"r.{each}" for each in who if each not in {"sign", "number"})
+    joined, among_them = f"JOIN {roster}", ""
+    if told.refunds:
+        joined, among_them = f"LEFT JOIN {roster}", f" WHERE r.{key} IS NOT NULL OR e.kind = {REFUND}"
     con.table(
         "few",
         "SELECT picked.*, CASE WHEN mark IS NULL THEN 1 ELSE "
         "row_number() OVER (PARTITION BY mark ORDER BY "
-        f"{', '.join(['happened', 'event_id', 'id', *values])}) END AS copy FROM (SELECT {own}, e.*, {mark} FROM marked e JOIN {roster} r ON e.{key} = r.{key}) picked",
+        f"{', '.join(['happened', 'event_id', 'id', *values])}) END AS copy FROM (SELECT {own}, e.*, {mark} FROM marked e "
+        f"{joined} r ON e.{key} = r.{key}{among_them}) picked",
     )
     amount = quoted("v_amount") in values
     minus = [f"-{name} AS {name}" for name in values] + (["-v_amount AS v_net"] if amount else ["0 AS v_net"])
@@ -318,13 +323,13 @@ def corrections_of(
     shown, of_order = ", ".join(who), ", ".join(f"o.{each}" for each in who)
     parts = [
         f"SELECT {shown}, happened AS known, kind, happened - assigned AS off, -1 AS k, {', '.join(minus)}, "
-        f"CAST(NULL AS BIGINT) AS lag FROM few WHERE copy > 1{plain_kinds}"
+        f"CAST(NULL AS BIGINT) AS lag FROM few WHERE copy > 1 AND assigned IS NOT NULL{plain_kinds}"
     ]
     if told.refunds:
         parts += [
             f"SELECT {shown}, happened AS known, {ORDER} AS kind, happened - assigned AS off, 0 AS k, "
             f"{', '.join([*nothing, '-abs(v_amount) AS v_net'])}, CAST(NULL AS BIGINT) AS lag FROM few "
-            f"WHERE kind = {REFUND} AND copy = 1 AND coalesce(order_id, '') = ''",
+            f"WHERE kind = {REFUND} AND copy = 1 AND assigned IS NOT NULL AND coalesce(order_id, '') = ''",
             f"SELECT {of_order}, CASE WHEN r.happened > o.happened THEN r.happened ELSE o.happened END AS known, o.kind, o.happened - o.assigned AS off, 0 AS k, "
             f"{', '.join([*nothing, '-abs(r.v_amount) AS v_net'])}, r.happened - o.happened AS lag "
             f"FROM few o JOIN few r ON o.order_id = r.order_id "

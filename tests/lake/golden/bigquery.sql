@@ -408,8 +408,10 @@ FROM (
       THEN 'e' || `event_id`
     END AS `mark`
   FROM `marked` AS `e`
-  JOIN `roster` AS `r`
+  LEFT JOIN `roster` AS `r`
     ON `e`.`id` = `r`.`id`
+  WHERE
+    NOT `r`.`id` IS NULL OR `e`.`kind` = 1
 ) AS `picked`;
 
 CREATE OR REPLACE TABLE `corrections` AS
@@ -426,7 +428,7 @@ SELECT
   CAST(NULL AS INT64) AS `lag`
 FROM `few`
 WHERE
-  `copy` > 1 AND `kind` <> 1
+  `copy` > 1 AND NOT `assigned` IS NULL AND `kind` <> 1
 UNION ALL
 SELECT
   `place`,
@@ -441,7 +443,10 @@ SELECT
   CAST(NULL AS INT64) AS `lag`
 FROM `few`
 WHERE
-  `kind` = 1 AND `copy` = 1 AND COALESCE(`order_id`, '') = ''
+  `kind` = 1
+  AND `copy` = 1
+  AND NOT `assigned` IS NULL
+  AND COALESCE(`order_id`, '') = ''
 UNION ALL
 SELECT
   `o`.`place`,
@@ -476,6 +481,7 @@ FROM `few`
 WHERE
   `kind` = 1
   AND `copy` = 1
+  AND NOT `assigned` IS NULL
   AND `order_id` <> ''
   AND NOT EXISTS(
     SELECT
