@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -208,9 +209,21 @@ def serve(command: Sequence[str], *, seed: int, weeks: int, port: int = 0) -> in
             "LIFT_REPORTS": str(reports.resolve()),
         }
         if command:
-            return subprocess.run(command, env=os.environ | variables, check=False).returncode  # noqa: S603 (the user's own command)
+            return _ended(subprocess.Popen(command, env=os.environ | variables))  # noqa: S603 (the user's own command)
         for name, value in variables.items():
             print(f"export {name}={value}", flush=True)  # noqa: T201
         with suppress(KeyboardInterrupt):
             Event().wait()
     return 0
+
+
+def _ended(command: subprocess.Popen[bytes]) -> int:
+    """Wait until a command has ended, and return its exit status.
+
+    Whoever interrupts interrupts it, and it decides what that means (JupyterLab asks); who asks this process to end,
+    ends it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: command.terminate())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    status = command.wait()
+    return status if status >= 0 else 128 - status

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +99,19 @@ def test_a_sandbox_gives_its_command_a_lake_and_reports_of_its_own(lift, experim
     assert Path(home) == lift.folder / "lake" / "sandbox"
     assert Path(reports) == lift.folder / "reports" / "sandbox"
     assert (Path(home) / "SIMULATED").exists()
+
+
+def test_a_sandbox_that_is_asked_to_end_ends_its_command(lift, experiments):
+    sleeps = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-m", "toolkit.cli", "sandbox", "--", sys.executable, "-c", sleeps],
+        cwd=lift.folder,
+        env=lift.variables,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as served:
+        command = int(served.stdout.readline())
+        served.send_signal(signal.SIGTERM)
+        assert served.wait(60) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(command, 0)
