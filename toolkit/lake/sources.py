@@ -374,6 +374,6 @@ def open_file(con: Engine, path: str, *, what: str) -> FileTable:
         if ragged:
             raise DataError(ragged)
     if not any_row:
-        raise DataError(f"{path}: has a header but no rows; {what}")
+        raise DataError(f"{path}: has a header but no rows: write it anew, with its rows; {what}")
     con.opened[path] = sql, columns
     return FileTable(con, path, sql, columns, csv)
