@@ -115,6 +115,33 @@ def test_a_cohorts_history_is_what_it_did_over_one_window_before_the_date(past):
     assert revenue.method == "formula"
 
 
+def test_an_effect_so_large_that_it_spreads_the_treated_is_found_as_often_as_it_is_said_to_be(past):
+    rng = np.random.default_rng(8)
+    spent = np.where(rng.random(PEOPLE) < 0.06, rng.lognormal(3, 0.4, PEOPLE), 0.0)
+    past.spec = SPEC.replace("holdout: 0.4, offer: 0.6", "holdout: 0.5, offer: 0.5")
+    rows = [(f"c{n}", START - 10 * DAY, amount) for n, amount in enumerate(spent) if amount]
+    revenue = row(designed(past.write(rows)), "revenue")
+    assert revenue.method == "simulation"
+    assert "that treated customers vary more than the control" in revenue.why
+    assert revenue.formula == pytest.approx(textbook(spent.var(ddof=1), 1500, 1500), rel=1e-5)
+
+    def power(effect, runs=3000):
+        amounts, share = spent[spent > 0], np.mean(spent > 0)
+        found = 0
+        for _ in range(runs):
+            sums = []
+            for buyers in rng.binomial(1500, [share * (1 + effect / spent.mean()), share]):
+                drawn = rng.choice(amounts, buyers)
+                mean = drawn.sum() / 1500
+                sums.append((mean, (drawn @ drawn - 1500 * mean**2) / 1499 / 1500))
+            (one, its), (other, others) = sums
+            found += abs(one - other) > 1.96 * math.sqrt(its + others)
+        return found / runs
+
+    assert 0.77 < power(revenue.effect) < 0.84
+    assert power(revenue.formula) < 0.76
+
+
 def test_without_a_date_it_is_planned_from_whole_days_before_today_or_the_start(past):
     past.rows += [("c0", START - 20 * DAY, 30.0)]
     path = past.write()

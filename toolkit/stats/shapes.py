@@ -10,6 +10,7 @@ from toolkit.design.metrics import Metric
 from toolkit.stats.estimate import Group
 from toolkit.stats.planning import planned_variance
 from toolkit.stats.power import (
+    power_of,
     share_explained,
     smallest_conversion_effect,
     smallest_effect,
@@ -25,7 +26,19 @@ from toolkit.stats.skew import (
     skewness,
 )
 
-__all__ = ["Shape", "doubt_of", "effect_of", "shape_of", "skewness_of", "to_be_corrected", "too_uneven"]
+__all__ = [
+    "Shape",
+    "doubt_of",
+    "effect_of",
+    "shape_of",
+    "skewness_of",
+    "to_be_corrected",
+    "too_uneven",
+    "varies_more",
+]
+
+LOST = 0.03
+"""So much less power than was asked for is worth a simulation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +169,24 @@ def too_uneven(shape: Shape, treated: int, held: int) -> bool:
     """Return whether the normal formula is off for arms of these sizes, so that simulation is to be asked."""
     found = skewness_of(shape, treated, held)
     return shape.kind != "ratio" and (abs(found.net) > NET_LIMIT or found.gross > GROSS_LIMIT_UNBOUNDED)
+
+
+def varies_more(
+    shape: Shape, effect: float, treated: float, held: float, *, alpha: float, power: float, inflation: float
+) -> bool:
+    """Return whether so large an effect on a mean makes treated customers vary more than the formula takes them to.
+
+    More customers with an amount raise the mean square as they do the mean; with arms of about one size that costs
+    power. It counts from `LOST` on: below, the textbook's formula holds.
+    """
+    more = 1 + effect / shape.mean if shape.mean > 0 else 0.0
+    if shape.kind != "mean" or not 0 < shape.active * more <= 1:
+        return False
+    factor = planned_variance(1.0, explained=shape.explained, inflation=inflation)
+    own = more * (shape.variance + shape.mean**2) - (more * shape.mean) ** 2
+    variances = (shape.variance * factor, max(own, 0.0) * factor)
+    found = power_of(effect, variances[0], treated, held, alpha=alpha, treated_variance=variances[1])
+    return found < power - LOST
 
 
 def _groups(variance: float, third: float, treated: int, held: int, mean: float = 0.0) -> tuple[Group, Group]:

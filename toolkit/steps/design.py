@@ -26,6 +26,7 @@ from toolkit.stats.shapes import (
     skewness_of,
     to_be_corrected,
     too_uneven,
+    varies_more,
 )
 from toolkit.stats.simulated import corrected_p_value, simulated_smallest, welch_p_value
 from toolkit.stats.skew import cap_for
@@ -134,19 +135,25 @@ def _detectable(
     )
     if effect is None:
         return replace(found, method=None, why="no rise up to 100 % would be found with so few customers")
-    if not too_uneven(shape, treated, held):
+    if too_uneven(shape, treated, held):
+        uneven = f"skewness {skewness_of(shape, treated, held).gross:.2f}"
+        off, why = f"too uneven for the formula ({uneven})", f"numbers so uneven ({uneven})"
+    elif varies_more(shape, effect, treated, held, alpha=alpha, power=POWER, inflation=inflation):
+        off = "an effect so large makes treated customers vary more than the formula takes them to"
+        why = "an effect so large that treated customers vary more than the control's"
+    else:
         return found
-    return _by_simulation(found, shape, past.amounts(metric, shape), alpha, inflation)
+    amounts = past.amounts(metric, shape)
+    if len(amounts) < FEWEST_DRAWN:
+        few = f"{off}, and {len(amounts)} customers are too few to simulate from"
+        return replace(found, why=f"{few}: take it for a lower limit")
+    return _by_simulation(found, shape, amounts, alpha, inflation, why)
 
 
 def _by_simulation(
-    found: Detectable, shape: Shape, amounts: Vector, alpha: float, inflation: float
+    found: Detectable, shape: Shape, amounts: Vector, alpha: float, inflation: float, why: str
 ) -> Detectable:
-    """Return the effect that simulated experiments find, in place of the formula's."""
-    uneven = f"skewness {skewness_of(shape, found.treated, found.held).gross:.2f}"
-    if len(amounts) < FEWEST_DRAWN:
-        why = f"too uneven for the formula ({uneven}), and {len(amounts)} customers are too few to simulate from"
-        return replace(found, why=f"{why}: take it for a lower limit")
+    """Return the effect that simulated experiments find, in place of the formula's; `why` it does not hold."""
     factor = planned_variance(1.0, explained=shape.explained, inflation=inflation)
     plain = effect_of(replace(shape, explained=0.0), found.treated, found.held, alpha=alpha, power=POWER)
     corrected = to_be_corrected(shape, found.treated, found.held)
@@ -161,15 +168,15 @@ def _by_simulation(
         p_value=corrected_p_value if corrected else welch_p_value,
     )
     if smallest is None:
-        why = f"too uneven ({uneven}): simulated experiments find no effect, however large, in 8 of 10"
-        return replace(found, effect=None, method="simulation", why=why)
+        none = f"for {why}, simulated experiments find no effect, however large, in 8 of 10"
+        return replace(found, effect=None, method="simulation", why=none)
     effect = smallest.relative * shape.mean * math.sqrt(factor)
     return replace(
         found,
         effect=effect,
         method="simulation",
         simulated=effect,
-        why=f"simulated, for numbers so uneven ({uneven}) the formula does not hold",
+        why=f"simulated: for {why} the formula does not hold",
     )
 
 
