@@ -18,7 +18,7 @@ def readout(setting: Setting) -> Section:
     """`lift readout` on eighty customers, against papermill on an empty notebook and nbconvert's HTML of it."""
     folder = prepare("small", CUSTOMERS, tick=setting.tick)
     spec = folder / "readout.yml"
-    spec.write_text(SPEC + "analysis: {looks: weekly}\n")
+    spec.write_text(SPEC.replace("key: on-files", "key: on-a-page") + "analysis: {looks: weekly}\n")
     asked = [LIFT, "readout", str(spec), "--as-of", "2026-01-21"]
     timings = side_by_side(
         {
