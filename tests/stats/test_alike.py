@@ -85,3 +85,44 @@ def test_arms_that_a_column_tells_apart_without_exception_were_not_drawn_at_rand
 def test_what_varies_nowhere_is_not_compared():
     alike = {"holdout": np.ones((50, 2)), "one": np.ones((450, 2))}
     assert balance(readings(alike), "holdout").status == "skip"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "covariates", "buyers", "fails", "warns"),
+    [
+        ((6, 14), 3, 1.0, 0.0005, 0.01),
+        ((20, 20), 5, 1.0, 0.0005, 0.01),
+        ((20, 180), 3, 1.0, 0.002, 0.02),
+        ((60, 540), 5, 1.0, 0.002, 0.02),
+        ((200, 1800), 1, 0.05, 0.008, 0.025),  # revenue: a few buy, and amounts are uneven
+    ],
+)
+def test_a_fair_draw_is_seldom_called_out_of_balance(sizes, covariates, buyers, fails, warns):
+    dice, runs, found = np.random.default_rng(5), 2000, []
+    for _ in range(runs):
+        rows = dice.lognormal(0, 0.5 if buyers == 1 else 1, (sum(sizes), covariates))
+        rows *= dice.random(rows.shape) < buyers
+        found.append(
+            balance(readings({"holdout": rows[: sizes[0]], "one": rows[sizes[0] :]}), "holdout").status
+        )
+    assert found.count("fail") / runs <= fails + 3 * (fails / runs) ** 0.5
+    assert (runs - found.count("pass")) / runs <= warns + 3 * (warns / runs) ** 0.5
+
+
+def test_a_covariate_that_is_the_same_throughout_each_arm_shows_that_nobody_drew():
+    dice = np.random.default_rng(6)
+    noise = dice.normal(size=(600, 1))
+    vip = np.r_[np.zeros(100), np.ones(500)][:, None]
+    for rows in (vip, np.c_[noise, vip]):
+        found = balance(readings({"holdout": rows[:100], "one": rows[100:]}), "holdout")
+        assert found.status == "fail"
+        assert "is 1 in one and 0 in holdout" in found.detail
+
+
+def test_balance_of_one_covariate_is_the_test_of_a_random_draw():
+    dice = np.random.default_rng(7)
+    one, held = dice.normal(0.1, 1, (300, 1)), dice.normal(0, 2, (100, 1))
+    both = np.r_[one, held]
+    z = float((one.mean() - held.mean()) / np.sqrt(both.var(ddof=1) * (1 / 300 + 1 / 100)))
+    found = balance(readings({"holdout": held, "one": one}), "holdout")
+    assert found.p_value == pytest.approx(2 * scipy.stats.norm.sf(abs(z)), rel=1e-9)

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from toolkit.stats.moments import Moments
-from toolkit.stats.quality import assignment_before_outcome, balance, sample_ratio
-from toolkit.stats.readings import Readings
+from toolkit.stats.quality import assignment_before_outcome, sample_ratio
 
 
 @pytest.mark.parametrize(
@@ -50,54 +48,6 @@ def test_a_small_holdout_that_lost_or_gained_customers_fails_the_sample_ratio(co
 def test_with_a_hundred_expected_in_every_arm_the_sample_ratio_is_pearsons():
     found = sample_ratio({"holdout": 130, "one": 120, "two": 850}, {"holdout": 0.1, "one": 0.1, "two": 0.8})
     assert found.p_value == pytest.approx(scipy.stats.chisquare([130, 120, 850], [110, 110, 880]).pvalue)
-
-
-def balance_of(**arms):
-    """Return the check of arms with these covariates, a row per customer."""
-    columns = [f"x{at}" for at in range(len(arms["holdout"][0]))]
-    sizes = {arm: len(rows) for arm, rows in arms.items()}
-    moments = {arm: Moments.of(rows) for arm, rows in arms.items()}
-    pairs = {"revenue": tuple(zip(columns, columns, strict=True))}
-    return balance(Readings(sizes, columns, moments, {}, {"revenue": ("x0",)}, pairs), "holdout")
-
-
-@pytest.mark.parametrize(
-    ("sizes", "covariates", "buyers", "fails", "warns"),
-    [
-        ((6, 14), 3, 1.0, 0.0005, 0.01),
-        ((20, 20), 5, 1.0, 0.0005, 0.01),
-        ((20, 180), 3, 1.0, 0.002, 0.02),
-        ((60, 540), 5, 1.0, 0.002, 0.02),
-        ((200, 1800), 1, 0.05, 0.008, 0.025),  # revenue: a few buy, and amounts are uneven
-    ],
-)
-def test_a_fair_draw_is_seldom_called_out_of_balance(sizes, covariates, buyers, fails, warns):
-    dice, runs, found = np.random.default_rng(5), 2000, []
-    for _ in range(runs):
-        rows = dice.lognormal(0, 0.5 if buyers == 1 else 1, (sum(sizes), covariates))
-        rows *= dice.random(rows.shape) < buyers
-        found.append(balance_of(holdout=rows[: sizes[0]], one=rows[sizes[0] :]).status)
-    assert found.count("fail") / runs <= fails + 3 * (fails / runs) ** 0.5
-    assert (runs - found.count("pass")) / runs <= warns + 3 * (warns / runs) ** 0.5
-
-
-def test_a_covariate_that_is_the_same_throughout_each_arm_shows_that_nobody_drew():
-    dice = np.random.default_rng(6)
-    noise = dice.normal(size=(600, 1))
-    vip = np.r_[np.zeros(100), np.ones(500)][:, None]
-    for rows in (vip, np.c_[noise, vip]):
-        found = balance_of(holdout=rows[:100], one=rows[100:])
-        assert found.status == "fail"
-        assert "is 1 in one and 0 in holdout" in found.detail
-
-
-def test_balance_of_one_covariate_is_the_test_of_a_random_draw():
-    dice = np.random.default_rng(7)
-    one, held = dice.normal(0.1, 1, (300, 1)), dice.normal(0, 2, (100, 1))
-    both = np.r_[one, held]
-    z = float((one.mean() - held.mean()) / np.sqrt(both.var(ddof=1) * (1 / 300 + 1 / 100)))
-    found = balance_of(holdout=held, one=one)
-    assert found.p_value == pytest.approx(2 * scipy.stats.norm.sf(abs(z)), rel=1e-9)
 
 
 def test_a_p_value_that_is_next_to_nothing_is_said_to_be_below_and_not_to_equal_below():

@@ -310,10 +310,14 @@ class Experiment(Part):
         return tuple(dict.fromkeys(term for metric in self.metrics for term in metric.terms))
 
     @property
+    def deciding(self) -> tuple[Metric, ...]:
+        """Return the metrics that the experiment is decided by: the primary ones, or all where none is."""
+        return tuple(each for each in self.metrics if each.role == "primary") or self.metrics
+
+    @property
     def complete_at(self) -> datetime:
         """Return when the primary metrics' numbers are complete: enrolment has ended and the last window closed."""
-        primary = [each for each in self.metrics if each.role == "primary"] or self.metrics
-        windows = [each.window for each in primary if each.window]
+        windows = [each.window for each in self.deciding if each.window]
         return self.ends_at + max(windows) if windows else self.ends_at
 
     @property

@@ -96,8 +96,7 @@ def offers_end_at(experiment: Experiment) -> datetime | None:
 
     None where a primary metric counts without end: then offers stay until a person takes them back.
     """
-    primary = [each for each in experiment.metrics if each.role == "primary"] or experiment.metrics
-    windows = [each.window for each in primary]
+    windows = [each.window for each in experiment.deciding]
     closed = [each for each in windows if each]
     return experiment.ends_at + max(closed) if len(closed) == len(windows) else None
 

@@ -144,5 +144,4 @@ def _window_of_worth(experiment: Experiment) -> timedelta | None:
         for metric in experiment.metrics
         if order and any(term.event == order.name and term.how == "sum" for term in metric.terms)
     ]
-    primary = [metric for metric in experiment.metrics if metric.role == "primary"]
-    return (valued or primary or list(experiment.metrics))[0].window
+    return (valued or experiment.deciding)[0].window

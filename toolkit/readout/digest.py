@@ -10,7 +10,6 @@ from typing import Any
 
 from toolkit.readout import words
 from toolkit.readout.readout import Readout
-from toolkit.readout.story import at_a_loss
 
 __all__ = ["Entry", "changes_of", "digest_of"]
 
@@ -93,7 +92,7 @@ def digest_of(entries: Sequence[Entry], *, as_of: str, base: str = "") -> str:
 def _said(record: Mapping[str, Any]) -> str:
     """Return the verdict's status and its sentence, which may begin with it."""
     status, said = _status(record["verdict"]["status"]), words.prose(record["verdict"]["text"], record)
-    if at_a_loss(record, Readout(dict(record)).views, record["verdict"]["status"]):
+    if Readout(record).at_a_loss:
         return f"{words.AT_A_LOSS.lower()}. {said}"
     return said if said.lower().startswith(f"{status}:") else f"{status}. {said}"
 
@@ -113,7 +112,7 @@ def _named(entry: Entry, base: str) -> str:
 
 
 def _simulated(record: Mapping[str, Any] | None) -> bool:
-    return bool(record and record["provenance"].get("simulated"))
+    return bool(record and Readout(record).simulated)
 
 
 def _link(name: str, path: str, base: str) -> str:

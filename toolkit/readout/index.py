@@ -95,15 +95,14 @@ def _row(home: Path, looks: Mapping[str, Readout]) -> dict[str, Any]:
     told = story.told(
         readout.record, readout.views, status=readout.status, level=readout.level, failed=len(readout.failed)
     )
-    loss = story.at_a_loss(readout.record, readout.views, readout.status)
     return {
         "key": home.name,
         "name": readout.design["name"],
         "as_of": newest,
         "status": readout.status,
         "rank": RANKS[readout.status],
-        "status_name": words.AT_A_LOSS if loss else words.STATUS[readout.status][0],
-        "loss": loss,
+        "status_name": readout.status_name,
+        "loss": readout.at_a_loss,
         "sentence": told.sentence,
         "verdict": f"{told.sentence} {told.advice}",
         "customers": count(customers),

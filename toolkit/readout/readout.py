@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from toolkit.errors import DataError
-from toolkit.readout import words
+from toolkit.readout import story, words
 from toolkit.readout.cards import effects, money, paper, people, time, trust
 from toolkit.readout.cards.headline import headline
 from toolkit.readout.parts import TEMPLATES, Section, templates
@@ -93,6 +93,16 @@ class Readout:
     def status(self) -> str:
         """Return the verdict's status; with a failed check there is none to be read."""
         return "not_readable" if self.failed else str(self.record["verdict"]["status"])
+
+    @property
+    def at_a_loss(self) -> bool:
+        """Return whether what was gained surely cost more than it brought."""
+        return story.at_a_loss(self.record, self.views, self.status)
+
+    @property
+    def status_name(self) -> str:
+        """Return the status as a reader says it."""
+        return words.AT_A_LOSS if self.at_a_loss else words.STATUS[self.status][0]
 
     @property
     def simulated(self) -> bool:

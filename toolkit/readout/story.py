@@ -72,9 +72,9 @@ def told(
     claims = [f"{words.capital(each.arm)} did harm: it {claim(each, level)}" for each in harmed]
     for each in primary[:MOST_CLAIMS]:
         last = each.metric == [of.metric for of in primary if of.arm == each.arm][-1]
-        brought = money.get(str(each.lift["arm"]), "") if last else ""
+        profit = money.get(str(each.lift["arm"]), "") if last else ""
         who = each.arm if claims else words.capital(each.arm)
-        claims.append(f"{who} {claim(each, level)}{f' and {brought}' if brought else ''}")
+        claims.append(f"{who} {claim(each, level)}{f' and {profit}' if profit else ''}")
     more = len(primary) - MOST_CLAIMS
     others = (
         f"; {words.plural(more, 'more comparison')} of {words.plural(len(metrics), 'metric')} below"

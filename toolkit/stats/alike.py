@@ -20,16 +20,19 @@ from toolkit.stats.moments import Moments, Vector
 __all__ = ["gap_p_value"]
 
 EVEN = 0.35
-"""Skewness of a gap by chance up to which all columns are asked together: both sides' errors cancel out to the fail level."""
+"""Skewness of a gap by chance up to which all columns are asked together.
+
+Both sides' errors cancel out to the fail level.
+"""
 
 
 def gap_p_value(treated: Moments, held: Moments) -> tuple[float, int] | None:
     """Return the p-value of means that only chance set apart, and the place of the column that differs most.
 
     Where every column's gap is nearly even by chance (`EVEN`), all are asked together: T² = gapᵀ V⁻¹ gap, V from the
-    whole group's covariance, against chi-squared, which for few customers is a little cautious. Elsewhere each is asked alone,
-    its long side by its own skewness, and the smallest p-value counts times their number (Bonferroni). None where an arm
-    has fewer than two customers or nothing varies.
+    whole group's covariance, against chi-squared, which for few customers is a little cautious. Elsewhere each is
+    asked alone, its long side by its own skewness, and the smallest p-value counts times their number (Bonferroni).
+    None where an arm has fewer than two customers or nothing varies.
     """
     if treated.n < 2 or held.n < 2:
         return None

@@ -44,10 +44,11 @@ def choice_of(
     alpha: float,
     power: float,
 ) -> CapChoice | None:
-    """Return what a cap at `quantile` does, None where it would leave all the same; `amounts` are the numbers that are not zero, of so many `customers`.
+    """Return what a cap at `quantile` does, None where it would leave all the same.
 
-    For arms of `treated` and `held` customers, of which the smallest treated one counts. Looks at all numbers
-    together, never at a difference between arms, so that choosing by it does not choose a result.
+    `amounts` are the numbers that are not zero, of so many `customers`. For arms of `treated` and `held` customers, of
+    which the smallest treated one counts. Looks at all numbers together, never at a difference between arms, so that
+    choosing by it does not choose a result.
 
     Raises:
         ValueError: nobody has a number above zero, or all have the same.

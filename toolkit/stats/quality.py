@@ -52,8 +52,7 @@ def sample_ratio(
     statistic = sum((customers[arm] - total * share) ** 2 / (total * share) for arm, share in shares.items())
     p_value = chi2_sf(len(shares) - 1, statistic)
     if p_value < SAMPLE_RATIO[0] and total * min(shares.values()) < EXPECTED:
-        each = [binomial_p(customers[arm], total, share) for arm, share in shares.items()]
-        p_value = min(each) if len(each) == 2 else min(1.0, min(each) * len(each))
+        p_value = _exact(customers, total, shares)
     if len({sum(each.values()) for each in looks} - {0}) > 1:
         from toolkit.stats.ratio_monitor import monitor_ratio
 
@@ -284,9 +283,17 @@ def _homogeneity(of: Mapping[str, int], having: Mapping[str, int]) -> float | No
         parts = {
             arm: having.get(arm, 0) if rarer == found else n - having.get(arm, 0) for arm, n in of.items()
         }
-        each = [binomial_p(parts[arm], rarer, n / total) for arm, n in sizes.items()]
-        p_value = max(p_value, min(each) if len(each) == 2 else min(1.0, min(each) * len(each)))
+        p_value = max(p_value, _exact(parts, rarer, {arm: n / total for arm, n in sizes.items()}))
     return p_value
+
+
+def _exact(parts: Mapping[str, int], total: int, shares: Mapping[str, float]) -> float:
+    """Return the exact binomial p-value of each arm's part of `total` against the rest.
+
+    Of two arms they are one; of more the smallest counts times their number (Bonferroni).
+    """
+    each = [binomial_p(parts[arm], total, share) for arm, share in shares.items()]
+    return min(each) if len(each) == 2 else min(1.0, min(each) * len(each))
 
 
 def _status(p_value: float, bounds: tuple[float, float]) -> Status:

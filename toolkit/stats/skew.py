@@ -161,8 +161,8 @@ def smallest_found(treated: Group, control: Group, alpha: float, power: float) -
     """Return the smallest effect, up or down, that `corrected` tells from zero with `power` in arms like these.
 
     An increase is found where T lies beyond the interval's own, uneven reach, and falls as far below its middle as
-    unevenness lets it in 1 − power of samples; a decrease likewise. The larger of both counts. Where nothing is uneven this is
-    (z₁₋α⁄₂ + z_power) standard errors.
+    unevenness lets it in 1 − power of samples; a decrease likewise. The larger of both counts. Where nothing is
+    uneven this is (z₁₋α⁄₂ + z_power) standard errors.
 
     Raises:
         ValueError: a group does not know its third cumulant.

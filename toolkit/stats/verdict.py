@@ -24,15 +24,14 @@ def verdict_of(
 ) -> Verdict:
     """Return what may be said.
 
-    `caution` is added to what is decided.
-
     A failed check withholds everything. Until the data are complete (`why_provisional` says why they are
     not), what is said is provisional, unless a `schedule` of looks has a boundary for saying it early. Then harm
     to a guardrail or by the primary metric comes first, then an increment, then absence of harm beyond the
     margins; anything else is inconclusive, never “no effect”.
 
     A guardrail that is not trusted harms nothing and clears nothing: it is named, and why. No harm needs all of
-    them, and an increment none of which the numbers, such as they are, look like harm.
+    them, and an increment none of which the numbers, such as they are, look like harm. `caution` is added to what is
+    decided.
     """
     said = _verdict(experiment, lifts, checks, schedule, why_provisional)
     decided = said.status in {"incremental", "harm", "no_harm"}

@@ -59,6 +59,7 @@ def maturity_at(
 
 def _is_of_amounts(experiment: Experiment) -> bool:
     """Return whether any primary metric (of none, any metric) is of orders' amounts."""
-    primary = [each for each in experiment.metrics if each.role == "primary"] or experiment.metrics
     order = experiment.events.order.name if experiment.events else None
-    return any(term.event == order and term.value == "amount" for each in primary for term in each.terms)
+    return any(
+        term.event == order and term.value == "amount" for each in experiment.deciding for term in each.terms
+    )

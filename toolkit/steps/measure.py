@@ -205,8 +205,7 @@ def _needed(experiment: Experiment, evidence: Evidence, as_of_end: datetime) -> 
 def _why_provisional(
     experiment: Experiment, evidence: Evidence, as_of_end: datetime, maturity: Maturity | None
 ) -> str | None:
-    primary = [each for each in experiment.metrics if each.role == "primary"] or experiment.metrics
-    windows = [each.window for each in primary if each.window]
+    windows = [each.window for each in experiment.deciding if each.window]
     last = evidence.ledger.last_at
     if experiment.analysis.looks == "weekly":
         if as_of_end < experiment.complete_at:
@@ -225,8 +224,7 @@ def _caution(experiment: Experiment, evidence: Evidence, as_of_end: datetime) ->
     That is while customers enrol, or while what they do still adds to the numbers.
     """
     rolling = bool(experiment.cohort and experiment.cohort.entry == "rolling")
-    primary = [each for each in experiment.metrics if each.role == "primary"] or experiment.metrics
-    grows = evidence.told is not None and not all(each.window for each in primary)
+    grows = evidence.told is not None and not all(each.window for each in experiment.deciding)
     if experiment.analysis.looks == "weekly" or as_of_end >= experiment.ends_at or not (rolling or grows):
         return ""
     return (

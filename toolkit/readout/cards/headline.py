@@ -25,8 +25,6 @@ MOST_PICTURES = 2
 def headline(readout: Readout) -> Section:
     """Return the first screen. Where a check failed, its reason and the mend stand in the numbers' place."""
     status = readout.status
-    loss = story.at_a_loss(readout.record, readout.views, status)
-    name = words.AT_A_LOSS if loss else words.STATUS[status][0]
     pictures = primary_pictures(readout)[:MOST_PICTURES] if readout.views else []
     light = words.light(each["status"] for each in readout.record["checks"])
     shown = (
@@ -35,8 +33,6 @@ def headline(readout: Readout) -> Section:
         .render(
             readout=readout,
             status=status,
-            name=name,
-            loss=loss,
             story=story.told(
                 readout.record,
                 readout.views,
